@@ -1,0 +1,86 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{ObjectName, RunId, Sha256Digest, VaultRepository};
+
+/// The one value in a box's user data. Anyone with DescribeInstanceAttribute can read it; it holds no secret and no
+/// task token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoxConfig {
+    /// The box powers itself off at this moment: Unix time in seconds, because a shell reads it.
+    pub shutdown_at: i64,
+    /// Where the gate's program is: a presigned GET through the S3 endpoint.
+    pub gate_url: String,
+    /// The SHA-256 that the program must have.
+    pub gate_sha256: Sha256Digest,
+    /// The run that this box belongs to.
+    pub run: RunId,
+    /// The AWS region.
+    pub region: String,
+    /// The vault's bucket.
+    pub vault: String,
+    /// The only repository that the gate puts anything into.
+    pub repository: VaultRepository,
+    /// The only key that may log in.
+    pub public_key: String,
+    /// The gate's TCP port.
+    pub port: u16,
+    /// How many objects may cross.
+    pub objects: u64,
+    /// How many bytes they may have together.
+    pub bytes: u64,
+    /// The only manifest that is taken.
+    pub manifest_sha256: Sha256Digest,
+    /// The gate exits at this moment.
+    pub deadline: Timestamp,
+}
+
+/// `runs/<run>/ready/<instance>.json`: the gate listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The host key that the gate made for this boot, one line of OpenSSH public key.
+    pub host_key: String,
+    /// The gate's version.
+    pub version: String,
+}
+
+/// `runs/<run>/receipt.json`: what the gate stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// Whose.
+    pub run: RunId,
+    /// Where the objects lie.
+    pub repository: VaultRepository,
+    /// The manifest that admitted them.
+    pub manifest_sha256: Sha256Digest,
+    /// The gate's version.
+    pub version: String,
+    /// When the gate began to listen.
+    pub opened_at: Timestamp,
+    /// When the last declared object was stored.
+    pub completed_at: Timestamp,
+    /// Every declared object, sorted by name.
+    pub objects: Vec<ReceiptEntry>,
+}
+
+/// One object in a [`Receipt`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptEntry {
+    /// Which.
+    pub name: ObjectName,
+    /// Its length in bytes.
+    pub size: u64,
+    /// What became of it.
+    pub outcome: StoreOutcome,
+}
+
+/// What became of an object that crossed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreOutcome {
+    /// S3 took it.
+    Stored,
+    /// The vault had an object of that name already, and S3 refused to replace it. `verify` says whether it is right.
+    AlreadyThere,
+}

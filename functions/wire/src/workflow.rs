@@ -1,0 +1,117 @@
+//! What travels through the state machine. `statemachine/backup.asl.json` is the other end of each of these; a
+//! contract test holds the two together.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{InstanceId, RunId, Sha256Digest, TaskToken, VaultRepository};
+
+/// The input of an execution, made by `start`. The same request in the same slot makes the same input, which is what
+/// lets a repeated `StartExecution` succeed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunInput {
+    /// Where in the vault the objects will lie.
+    pub repository: VaultRepository,
+    /// The agent's one-run key, parsed and written anew.
+    pub public_key: String,
+    /// Who may reach the gate's port.
+    pub source_cidr: Ipv4Net,
+    /// How many objects will cross.
+    pub objects: u64,
+    /// How many bytes they have together.
+    pub bytes: u64,
+    /// The SHA-256 of the manifest.
+    pub manifest_sha256: Sha256Digest,
+    /// How long the bridge may be down for the upload, in seconds; computed from `bytes`.
+    pub window_seconds: u32,
+}
+
+/// What the state ProvisionJumpBox hands to `provision`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvisionEvent {
+    /// The execution's name.
+    pub run: RunId,
+    /// The execution's ARN, to look at it again around the launch.
+    pub execution_arn: String,
+    /// When the execution began; every deadline counts from here.
+    pub started_at: Timestamp,
+    /// Ends ProvisionJumpBox when `ready` returns it.
+    pub task_token: TaskToken,
+    /// The execution's input.
+    pub input: RunInput,
+}
+
+/// What `provision` keeps for `ready`, in the parameter `<run>/provision`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvisionRecord {
+    /// Ends ProvisionJumpBox.
+    pub task_token: TaskToken,
+    /// No box of this run outlives this moment.
+    pub deadline: Timestamp,
+}
+
+/// The output of ProvisionJumpBox, sent by `ready`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BridgeReady {
+    /// The jump box.
+    pub instance: InstanceId,
+    /// Its public address, from EC2.
+    pub address: Ipv4Addr,
+    /// The gate's TCP port.
+    pub port: u16,
+    /// The gate's SSH host key, one line of OpenSSH public key.
+    pub host_key: String,
+    /// The gate exits at this moment.
+    pub deadline: Timestamp,
+}
+
+/// What AwaitUpload publishes in the parameter `<run>/session`; `session` shows all but the token, `report` uses it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SessionRecord {
+    /// Ends AwaitUpload.
+    pub task_token: TaskToken,
+    /// Where to connect and whom to expect.
+    pub bridge: BridgeReady,
+}
+
+/// What VerifyBackup hands to `verify`, which answers a [`crate::VerdictSummary`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifyEvent {
+    /// The execution's name.
+    pub run: RunId,
+    /// Where in the vault the objects should lie.
+    pub repository: VaultRepository,
+    /// The manifest to hold the vault against.
+    pub manifest_sha256: Sha256Digest,
+}
+
+/// What DestroyJumpBox, or the sweeper's schedule, hands to `destroy`. The third caller, the event rule, sends EventBridge's own
+/// envelope.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum DestroyRequest {
+    /// Everything of this run.
+    Run(RunId),
+    /// Everything of every run that is over or past its deadline.
+    Sweep {},
+}
+
+/// What `destroy` found and did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DestroyAnswer {
+    /// Boxes that it terminated, or that it found shutting down already.
+    pub instances: Vec<InstanceId>,
+    /// Security group rules that it revoked.
+    pub rules: Vec<String>,
+    /// Parameters that it deleted.
+    pub parameters: Vec<String>,
+}
