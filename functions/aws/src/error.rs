@@ -1,0 +1,218 @@
+use std::error::Error;
+use std::fmt;
+
+use drawbridge_domain::reason::bounded;
+use drawbridge_wire::RunId;
+use lambda_runtime::Diagnostic;
+use thiserror::Error;
+
+use crate::{AwsError, Kind};
+
+type Source = Box<dyn Error + Send + Sync>;
+
+/// Why a function failed. The state machine matches the names, see [`FunctionError::name`].
+///
+/// `Debug` shows the name, the message and every cause, nothing else.
+#[derive(Error)]
+pub enum FunctionError {
+    /// The event isn't one that this function takes, or never can be.
+    #[error("the request is not valid")]
+    InvalidRequest(#[source] Source),
+    /// No execution has this name.
+    #[error("there is no run {0}")]
+    UnknownRun(String),
+    /// The run has ended, so nothing may be made for it any more.
+    #[error("the run {run} is over")]
+    RunIsOver {
+        /// Which.
+        run: RunId,
+        /// What shows it.
+        #[source]
+        why: drawbridge_domain::launch::Over,
+    },
+    /// An execution is open that `start` didn't make.
+    #[error("the open execution {0} is none of this stack's runs: let it end or stop it")]
+    ForeignExecution(String),
+    /// The security group already has a rule for the agent's address that another run left behind.
+    #[error("the rule {rule} of another run still admits {cidr}")]
+    IngressTaken {
+        /// The rule's id.
+        rule: String,
+        /// Whom it admits.
+        cidr: String,
+    },
+    /// Every type was refused in every zone.
+    #[error("no capacity: {}", tried.join("; "))]
+    OutOfCapacity {
+        /// What was tried, and what EC2 said.
+        tried: Vec<String>,
+    },
+    /// EC2 doesn't show all of the box yet.
+    #[error("the instance {instance} isn't ready to be announced: {why}")]
+    NotYetVisible {
+        /// Which.
+        instance: String,
+        /// What is not there yet.
+        why: &'static str,
+    },
+    /// The run put no manifest into the vault.
+    #[error("the run {0} left no manifest in the vault")]
+    ManifestMissing(RunId),
+    /// The manifest in the vault isn't the declared one.
+    #[error("the manifest in the vault is not the one that was declared")]
+    ManifestWrong(#[source] Source),
+    /// The vault couldn't be looked at, which is no statement about what it holds.
+    #[error("the vault can't be read")]
+    VaultUnreadable(#[source] AwsError),
+    /// Something that has to go is still there.
+    #[error("not everything was destroyed: {}", left.join("; "))]
+    DestroyIncomplete {
+        /// What, and why.
+        left: Vec<String>,
+    },
+    /// Something in the stack isn't as its template made it.
+    #[error("the stack is broken")]
+    BrokenStack(#[source] Source),
+    /// A call to AWS failed.
+    #[error(transparent)]
+    Aws(#[from] AwsError),
+}
+
+/// The error with which the agent's own failure ends AwaitUpload.
+pub const AGENT_FAILED: &str = "AgentFailed";
+
+/// Every error name that leaves the functions. `statemachine/backup.asl.json` may match these and Step Functions' own.
+pub const ERROR_NAMES: [&str; 15] = [
+    "InvalidRequest",
+    "UnknownRun",
+    "RunIsOver",
+    "ForeignExecution",
+    "IngressTaken",
+    "OutOfCapacity",
+    "NotYetVisible",
+    "ManifestMissing",
+    "ManifestWrong",
+    "VaultUnreadable",
+    "DestroyIncomplete",
+    "BrokenStack",
+    "AwsFailed",
+    "AwsThrottled",
+    AGENT_FAILED,
+];
+
+impl FunctionError {
+    /// Wraps what made a request invalid.
+    pub fn invalid(source: impl Into<Source>) -> Self {
+        Self::InvalidRequest(source.into())
+    }
+
+    /// Wraps what is wrong with the stack.
+    pub fn broken(source: impl Into<Source>) -> Self {
+        Self::BrokenStack(source.into())
+    }
+
+    /// The stable name; one of [`ERROR_NAMES`]. Throttling has a name of its own wherever it strikes, so that the state
+    /// machine can retry it.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Aws(error) | Self::VaultUnreadable(error) if error.kind() == Kind::Throttled => "AwsThrottled",
+            Self::Aws(_) => "AwsFailed",
+            Self::InvalidRequest(_) => "InvalidRequest",
+            Self::UnknownRun(_) => "UnknownRun",
+            Self::RunIsOver { .. } => "RunIsOver",
+            Self::ForeignExecution(_) => "ForeignExecution",
+            Self::IngressTaken { .. } => "IngressTaken",
+            Self::OutOfCapacity { .. } => "OutOfCapacity",
+            Self::NotYetVisible { .. } => "NotYetVisible",
+            Self::ManifestMissing(_) => "ManifestMissing",
+            Self::ManifestWrong(_) => "ManifestWrong",
+            Self::VaultUnreadable(_) => "VaultUnreadable",
+            Self::DestroyIncomplete { .. } => "DestroyIncomplete",
+            Self::BrokenStack(_) => "BrokenStack",
+        }
+    }
+
+    /// The message and all of its causes, each once.
+    #[must_use]
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let said = error.to_string();
+            if !text.contains(&said) {
+                text = format!("{text}: {said}");
+            }
+            cause = error.source();
+        }
+        bounded(&text)
+    }
+}
+
+impl fmt::Debug for FunctionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.name(), self.chain())
+    }
+}
+
+impl From<FunctionError> for Diagnostic {
+    fn from(error: FunctionError) -> Self {
+        Self { error_type: error.name().to_owned(), error_message: error.chain() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn one_of_each() -> Vec<FunctionError> {
+        let run: RunId = "home-20261123T203000Z".parse().unwrap();
+        let aws = |kind| AwsError::of_kind("ec2:RunInstances", kind);
+        let why = drawbridge_domain::launch::Over::Ended(drawbridge_domain::execution::Status::Aborted);
+        vec![
+            FunctionError::invalid("no"),
+            FunctionError::UnknownRun(run.to_string()),
+            FunctionError::RunIsOver { run: run.clone(), why },
+            FunctionError::ForeignExecution("x".into()),
+            FunctionError::IngressTaken { rule: "sgr-1".into(), cidr: "203.0.113.7/32".into() },
+            FunctionError::OutOfCapacity { tried: vec![] },
+            FunctionError::NotYetVisible { instance: "i-1".into(), why: "no address" },
+            FunctionError::ManifestMissing(run),
+            FunctionError::ManifestWrong("hash".into()),
+            FunctionError::VaultUnreadable(aws(Kind::Other)),
+            FunctionError::DestroyIncomplete { left: vec![] },
+            FunctionError::broken("no"),
+            FunctionError::Aws(aws(Kind::Other)),
+            FunctionError::Aws(aws(Kind::Throttled)),
+        ]
+    }
+
+    #[test]
+    fn every_error_has_its_own_listed_name_and_every_listed_name_is_used() {
+        let mut used: BTreeSet<_> = one_of_each().iter().map(FunctionError::name).collect();
+        used.insert(AGENT_FAILED);
+        assert_eq!(used, BTreeSet::from(ERROR_NAMES));
+        assert_eq!(used.len(), ERROR_NAMES.len());
+    }
+
+    #[test]
+    fn a_diagnostic_names_the_error_and_tells_the_whole_chain_once() {
+        let diagnostic: Diagnostic = FunctionError::VaultUnreadable(AwsError::unreadable(
+            "s3:ListBucket",
+            "HTTP status 500",
+            std::io::Error::other("cut off"),
+        ))
+        .into();
+        assert_eq!(diagnostic.error_type, "VaultUnreadable");
+        assert_eq!(diagnostic.error_message, "the vault can't be read: s3:ListBucket failed: HTTP status 500: cut off");
+    }
+
+    #[test]
+    fn throttling_is_named_wherever_it_strikes() {
+        let throttled = AwsError::of_kind("s3:HeadObject", Kind::Throttled);
+        assert_eq!(FunctionError::VaultUnreadable(throttled).name(), "AwsThrottled");
+    }
+}

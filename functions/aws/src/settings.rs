@@ -1,0 +1,332 @@
+//! What the template tells the functions: environment variables, read once at start.
+
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use drawbridge_domain::admission::Limits;
+use drawbridge_domain::launch::{Choices, Subnet};
+use drawbridge_domain::window::WindowRule;
+use drawbridge_wire::Site;
+use thiserror::Error as ThisError;
+
+/// A setting that is missing or makes no sense. `Debug` says the same as `Display`, because it is what a failed `main` shows.
+#[derive(ThisError)]
+pub enum SettingsError {
+    /// Not set, or empty.
+    #[error("the environment variable {0} is not set")]
+    Missing(&'static str),
+    /// Set to something else than expected.
+    #[error("the environment variable {name} is {value:?}, which is not valid: {source}")]
+    Invalid {
+        /// Which.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// What is wrong with it.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
+
+impl fmt::Debug for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where settings are read from.
+pub struct Environment<'a>(&'a dyn Fn(&str) -> Option<String>);
+
+impl<'a> Environment<'a> {
+    /// An environment of one's own.
+    #[must_use]
+    pub const fn new(read: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self(read)
+    }
+
+    fn text(&self, name: &'static str) -> Result<String, SettingsError> {
+        (self.0)(name).filter(|value| !value.is_empty()).ok_or(SettingsError::Missing(name))
+    }
+
+    fn get<T: FromStr<Err: Error + Send + Sync + 'static>>(&self, name: &'static str) -> Result<T, SettingsError> {
+        let value = self.text(name)?;
+        value.parse().map_err(|error| SettingsError::Invalid { name, value, source: Box::new(error) })
+    }
+
+    fn list<T>(
+        &self,
+        name: &'static str,
+        item: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Result<Vec<T>, SettingsError> {
+        let value = self.text(name)?;
+        let items = value.split(',').map(|text| item(text.trim())).collect::<Result<_, _>>();
+        items.map_err(|wrong| SettingsError::Invalid { name, value, source: wrong.into() })
+    }
+}
+
+const SITE: &str = "DRAWBRIDGE_SITE";
+const STATE_MACHINE: &str = "DRAWBRIDGE_STATE_MACHINE_ARN";
+const VAULT: &str = "DRAWBRIDGE_VAULT";
+const BOOT: &str = "DRAWBRIDGE_BOOT_SECONDS";
+const PORT: &str = "DRAWBRIDGE_GATE_PORT";
+const GROUP: &str = "DRAWBRIDGE_SECURITY_GROUP";
+
+/// The gate's program, beside the function's own in its package.
+const GATE_PROGRAM: &str = "drawbridge-gate";
+
+/// Settings that can be read from an environment.
+macro_rules! from_env {
+    ($($settings:ident),*) => {
+        $(impl $settings {
+            /// Reads them from the process's environment.
+            ///
+            /// # Errors
+            /// When one is missing or makes no sense.
+            pub fn from_env() -> Result<Self, SettingsError> {
+                Self::read(&Environment(&|name| std::env::var(name).ok()))
+            }
+        })*
+    };
+}
+
+from_env!(
+    StartSettings,
+    ProvisionSettings,
+    ReadySettings,
+    SessionSettings,
+    ReportSettings,
+    VerifySettings,
+    DestroySettings
+);
+
+/// Settings of `start`.
+#[derive(Debug, Clone)]
+pub struct StartSettings {
+    /// The state machine's ARN.
+    pub state_machine: String,
+    /// What the stack allows.
+    pub limits: Limits,
+}
+
+impl StartSettings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When one is missing or makes no sense.
+    pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
+        let limits = Limits {
+            site: env.get(SITE)?,
+            slot_seconds: env.get("DRAWBRIDGE_SLOT_SECONDS")?,
+            max_objects: env.get("DRAWBRIDGE_MAX_OBJECTS")?,
+            max_bytes: env.get("DRAWBRIDGE_MAX_BYTES")?,
+            allowed: env.get("DRAWBRIDGE_ALLOWED_CIDR")?,
+            generation: env.get("DRAWBRIDGE_GENERATION")?,
+            boot_seconds: env.get(BOOT)?,
+            window: WindowRule {
+                base_seconds: env.get("DRAWBRIDGE_WINDOW_BASE_SECONDS")?,
+                bytes_per_second: env.get("DRAWBRIDGE_WINDOW_BYTES_PER_SECOND")?,
+                max_seconds: env.get("DRAWBRIDGE_WINDOW_MAX_SECONDS")?,
+            },
+            heartbeat_seconds: env.get("DRAWBRIDGE_HEARTBEAT_SECONDS")?,
+        };
+        Ok(Self { state_machine: env.text(STATE_MACHINE)?, limits })
+    }
+}
+
+/// Settings of `provision`.
+#[derive(Debug, Clone)]
+pub struct ProvisionSettings {
+    /// The stack's site.
+    pub site: Site,
+    /// The AWS region.
+    pub region: String,
+    /// The vault's bucket.
+    pub vault: String,
+    /// The launch template's id.
+    pub template_id: String,
+    /// Instance types and subnets, best first.
+    pub choices: Choices,
+    /// The box's security group.
+    pub security_group: String,
+    /// The gate's TCP port.
+    pub port: u16,
+    /// Seconds from the execution's start until the bridge must be down.
+    pub boot_seconds: u32,
+    /// The gate's program in this function's package.
+    pub gate_program: PathBuf,
+}
+
+impl ProvisionSettings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When one is missing or makes no sense.
+    pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
+        let subnet = |text: &str| match text.split_once('=') {
+            Some((id, zone)) if !id.is_empty() && !zone.is_empty() => Ok(Subnet { id: id.into(), zone: zone.into() }),
+            _ => Err("expected subnet-id=zone, separated by commas"),
+        };
+        let instance_type = |text: &str| match text {
+            "" => Err("expected EC2 instance types, separated by commas"),
+            name => Ok(name.to_owned()),
+        };
+        Ok(Self {
+            site: env.get(SITE)?,
+            region: env.text("AWS_REGION")?,
+            vault: env.text(VAULT)?,
+            template_id: env.text("DRAWBRIDGE_LAUNCH_TEMPLATE_ID")?,
+            choices: Choices {
+                instance_types: env.list("DRAWBRIDGE_INSTANCE_TYPES", instance_type)?,
+                subnets: env.list("DRAWBRIDGE_SUBNETS", subnet)?,
+            },
+            security_group: env.text(GROUP)?,
+            port: env.get(PORT)?,
+            boot_seconds: env.get(BOOT)?,
+            gate_program: PathBuf::from(env.text("LAMBDA_TASK_ROOT")?).join(GATE_PROGRAM),
+        })
+    }
+}
+
+/// Settings of `ready`.
+#[derive(Debug, Clone)]
+pub struct ReadySettings {
+    /// The stack's site.
+    pub site: Site,
+    /// The vault's bucket.
+    pub vault: String,
+    /// The gate's TCP port.
+    pub port: u16,
+}
+
+impl ReadySettings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When one is missing or makes no sense.
+    pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
+        Ok(Self { site: env.get(SITE)?, vault: env.text(VAULT)?, port: env.get(PORT)? })
+    }
+}
+
+/// Settings of `session`.
+#[derive(Debug, Clone)]
+pub struct SessionSettings {
+    /// The stack's site.
+    pub site: Site,
+    /// The state machine's ARN.
+    pub state_machine: String,
+}
+
+impl SessionSettings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When one is missing or makes no sense.
+    pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
+        Ok(Self { site: env.get(SITE)?, state_machine: env.text(STATE_MACHINE)? })
+    }
+}
+
+/// Settings of `report`.
+#[derive(Debug, Clone)]
+pub struct ReportSettings {
+    /// The stack's site.
+    pub site: Site,
+}
+
+impl ReportSettings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When one is missing or makes no sense.
+    pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
+        Ok(Self { site: env.get(SITE)? })
+    }
+}
+
+/// Settings of `verify`.
+#[derive(Debug, Clone)]
+pub struct VerifySettings {
+    /// The vault's bucket.
+    pub vault: String,
+    /// For how many days from now on every object must be locked; 0 when the stack promises nothing.
+    pub promised_days: u32,
+}
+
+impl VerifySettings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When one is missing or makes no sense.
+    pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
+        Ok(Self { vault: env.text(VAULT)?, promised_days: env.get("DRAWBRIDGE_PROMISED_DAYS")? })
+    }
+}
+
+/// Settings of `destroy`.
+#[derive(Debug, Clone)]
+pub struct DestroySettings {
+    /// The stack's site.
+    pub site: Site,
+    /// The state machine's ARN.
+    pub state_machine: String,
+    /// The box's security group.
+    pub security_group: String,
+}
+
+impl DestroySettings {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When one is missing or makes no sense.
+    pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
+        Ok(Self { site: env.get(SITE)?, state_machine: env.text(STATE_MACHINE)?, security_group: env.text(GROUP)? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn provision(change: (&str, &str)) -> Result<ProvisionSettings, SettingsError> {
+        let read = |name: &str| {
+            let value = match name {
+                name if name == change.0 => change.1,
+                SITE => "home",
+                "AWS_REGION" => "eu-central-1",
+                VAULT => "vault",
+                "DRAWBRIDGE_LAUNCH_TEMPLATE_ID" => "lt-1",
+                "DRAWBRIDGE_INSTANCE_TYPES" => "t3.nano, t3.micro",
+                "DRAWBRIDGE_SUBNETS" => "subnet-a=eu-central-1a,subnet-b=eu-central-1b",
+                GROUP => "sg-1",
+                PORT => "2222",
+                BOOT => "300",
+                "LAMBDA_TASK_ROOT" => "/var/task",
+                _ => return None,
+            };
+            Some(value.to_owned())
+        };
+        ProvisionSettings::read(&Environment::new(&read))
+    }
+
+    #[test]
+    fn lists_are_split_and_the_gate_lies_beside_the_function() {
+        let settings = provision(("", "")).unwrap();
+        assert_eq!(settings.choices.instance_types, ["t3.nano", "t3.micro"]);
+        let zones: Vec<_> = settings.choices.subnets.iter().map(|subnet| subnet.zone.as_str()).collect();
+        assert_eq!(zones, ["eu-central-1a", "eu-central-1b"]);
+        assert_eq!(settings.gate_program, PathBuf::from("/var/task/drawbridge-gate"));
+    }
+
+    #[test]
+    fn a_wrong_setting_is_named_with_its_value() {
+        for (name, value) in [(PORT, "70000"), ("DRAWBRIDGE_SUBNETS", "subnet-a"), (SITE, "Home!"), (BOOT, "-1")] {
+            let error = provision((name, value)).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains(value), "{error}");
+        }
+        let error = provision((VAULT, "")).unwrap_err().to_string();
+        assert!(error.contains(VAULT) && error.contains("not set"), "{error}");
+    }
+}

@@ -1,0 +1,247 @@
+//! What the emulator can't show: boxes out of sight, and steps that fail while the others must go on.
+#![allow(clippy::unwrap_used)]
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use drawbridge_aws::{
+    AwsError, DestroySettings, Executions, FunctionError, Ingress, Instances, Kind, Launch, Listed, Looks, Opening,
+    Parameters,
+};
+use drawbridge_domain::destruction::Rule;
+use drawbridge_domain::execution::{Execution, Status};
+use drawbridge_domain::launch::{Instance, InstanceState};
+use drawbridge_domain::tags::{self, Tags};
+use drawbridge_wire::{DestroyAnswer, InstanceId, RunId, Site, Timestamp};
+use serde_json::{Value, json};
+
+use crate::handler::handle;
+
+const RUN: &str = "home-20261123T203000Z";
+const LOOKS: Looks = Looks { count: 3, pause: Duration::ZERO };
+
+/// What fails in a [`Cloud`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Broken {
+    Nothing,
+    Boxes,
+    Rules,
+    Names,
+    Executions,
+    Terminate,
+    Revoke,
+    Delete,
+}
+
+/// A cloud with one box, one rule and one parameter of a run that has failed.
+struct Cloud {
+    broken: Broken,
+    /// For how many more looks the box can't be seen.
+    hidden: Cell<u32>,
+    /// How many more terminations answer "not found".
+    unseen: Cell<u32>,
+    boxes: RefCell<Vec<Instance>>,
+    rules: RefCell<Vec<Rule>>,
+    names: RefCell<Vec<String>>,
+}
+
+impl Cloud {
+    fn new(broken: Broken) -> Self {
+        let instance = Instance {
+            id: id(),
+            state: InstanceState::Running,
+            launched_at: at("2026-11-23T20:31:00Z"),
+            address: None,
+            tags: tags_of_run(),
+        };
+        let rule = Rule { id: "sgr-1".into(), cidr: None, port: None, tags: tags_of_run() };
+        Self {
+            broken,
+            hidden: Cell::new(0),
+            unseen: Cell::new(0),
+            boxes: RefCell::new(vec![instance]),
+            rules: RefCell::new(vec![rule]),
+            names: RefCell::new(vec![format!("/drawbridge/home/{RUN}/session")]),
+        }
+    }
+
+    fn check(&self, operation: Broken) -> Result<(), AwsError> {
+        if self.broken == operation { Err(AwsError::of_kind("aws:Broken", Kind::Throttled)) } else { Ok(()) }
+    }
+
+    fn remaining(&self) -> (usize, usize, usize) {
+        let live = self.boxes.borrow().iter().filter(|instance| instance.state.is_live()).count();
+        (live, self.rules.borrow().len(), self.names.borrow().len())
+    }
+}
+
+impl Executions for Cloud {
+    async fn running(&self, _: &str) -> Result<Vec<Listed>, AwsError> {
+        unreachable!("destroy lists no executions")
+    }
+
+    async fn begin(&self, _: &str, _: &RunId, _: &str) -> Result<Timestamp, AwsError> {
+        unreachable!("destroy begins no execution")
+    }
+
+    async fn describe(&self, _: &str) -> Result<Option<Execution>, AwsError> {
+        self.check(Broken::Executions)?;
+        let (status, started_at) = (Status::Failed, at("2026-11-23T20:30:00Z"));
+        Ok(Some(Execution { status, started_at, input: None, output: None, error: None, cause: None }))
+    }
+}
+
+impl Instances for Cloud {
+    async fn of_run(&self, site: &Site, _: &RunId) -> Result<Vec<Instance>, AwsError> {
+        self.of_site(site).await
+    }
+
+    async fn of_site(&self, _: &Site) -> Result<Vec<Instance>, AwsError> {
+        self.check(Broken::Boxes)?;
+        if self.hidden.get() > 0 {
+            self.hidden.set(self.hidden.get() - 1);
+            return Ok(Vec::new());
+        }
+        Ok(self.boxes.borrow().clone())
+    }
+
+    async fn launch(&self, _: &Launch<'_>) -> Result<InstanceId, AwsError> {
+        unreachable!("destroy launches nothing")
+    }
+
+    async fn terminate(&self, _: &InstanceId) -> Result<(), AwsError> {
+        self.check(Broken::Terminate)?;
+        if self.unseen.get() > 0 {
+            self.unseen.set(self.unseen.get() - 1);
+            return Err(AwsError::of_kind("ec2:TerminateInstances", Kind::NotFound));
+        }
+        self.boxes.borrow_mut().iter_mut().for_each(|instance| instance.state = InstanceState::ShuttingDown);
+        Ok(())
+    }
+}
+
+impl Ingress for Cloud {
+    async fn open(&self, _: &Opening<'_>) -> Result<(), AwsError> {
+        unreachable!("destroy opens nothing")
+    }
+
+    async fn rules(&self, _: &str) -> Result<Vec<Rule>, AwsError> {
+        self.check(Broken::Rules)?;
+        Ok(self.rules.borrow().clone())
+    }
+
+    async fn revoke(&self, _: &str, id: &str) -> Result<(), AwsError> {
+        self.check(Broken::Revoke)?;
+        self.rules.borrow_mut().retain(|rule| rule.id != id);
+        Ok(())
+    }
+}
+
+impl Parameters for Cloud {
+    async fn put(&self, _: &str, _: &str) -> Result<(), AwsError> {
+        unreachable!("destroy keeps nothing")
+    }
+
+    async fn get(&self, _: &str) -> Result<Option<String>, AwsError> {
+        unreachable!("destroy reads no token")
+    }
+
+    async fn names(&self, _: &str) -> Result<Vec<String>, AwsError> {
+        self.check(Broken::Names)?;
+        Ok(self.names.borrow().clone())
+    }
+
+    async fn delete(&self, name: &str) -> Result<(), AwsError> {
+        self.check(Broken::Delete)?;
+        self.names.borrow_mut().retain(|kept| kept != name);
+        Ok(())
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn id() -> InstanceId {
+    "i-0123456789abcdef0".parse().unwrap()
+}
+
+fn tags_of_run() -> Tags {
+    tags::of_run(&"home".parse().unwrap(), &RUN.parse().unwrap(), at("2026-11-23T21:00:00Z"))
+}
+
+async fn destroy(cloud: &Cloud, event: Value) -> Result<DestroyAnswer, FunctionError> {
+    let settings = DestroySettings {
+        site: "home".parse().unwrap(),
+        state_machine: "arn:aws:states:eu-central-1:123456789012:stateMachine:backup".into(),
+        security_group: "sg-1".into(),
+    };
+    handle(&settings, cloud, LOOKS, event, at("2026-11-23T20:40:00Z")).await
+}
+
+fn the_run() -> Value {
+    json!({"run": RUN})
+}
+
+#[tokio::test]
+async fn a_run_is_destroyed_and_destroying_it_again_is_no_error() {
+    for event in [the_run(), json!({"sweep": {}})] {
+        let cloud = Cloud::new(Broken::Nothing);
+        let answer = destroy(&cloud, event.clone()).await.unwrap();
+        assert_eq!((answer.instances, answer.rules.len(), answer.parameters.len()), (vec![id()], 1, 1));
+        assert_eq!(cloud.remaining(), (0, 0, 0));
+        let again = destroy(&cloud, event).await.unwrap();
+        assert_eq!(again, DestroyAnswer { instances: vec![id()], ..DestroyAnswer::default() });
+    }
+}
+
+#[tokio::test]
+async fn a_box_that_only_the_last_look_shows_is_destroyed() {
+    let cloud = Cloud::new(Broken::Nothing);
+    cloud.hidden.set(LOOKS.count - 1);
+    destroy(&cloud, the_run()).await.unwrap();
+    assert_eq!(cloud.remaining(), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_box_that_cannot_be_found_to_terminate_it_is_tried_again_and_then_named() {
+    let slow = Cloud::new(Broken::Nothing);
+    slow.unseen.set(LOOKS.count - 1);
+    destroy(&slow, the_run()).await.unwrap();
+    assert_eq!(slow.remaining(), (0, 0, 0));
+
+    let never = Cloud::new(Broken::Nothing);
+    never.unseen.set(LOOKS.count);
+    let error = destroy(&never, the_run()).await.unwrap_err();
+    assert_eq!(error.name(), "DestroyIncomplete");
+    assert!(error.to_string().contains(id().as_str()), "{error}");
+    assert_eq!(never.remaining(), (1, 0, 0));
+}
+
+#[tokio::test]
+async fn whatever_fails_the_other_steps_are_done_and_the_failure_is_named() {
+    for (broken, remaining, named) in [
+        (Broken::Boxes, (1, 0, 0), "instances"),
+        (Broken::Rules, (0, 1, 0), "security group rules"),
+        (Broken::Names, (0, 0, 1), "parameters"),
+        (Broken::Terminate, (1, 0, 0), "i-0123456789abcdef0"),
+        (Broken::Revoke, (0, 1, 0), "sgr-1"),
+        (Broken::Delete, (0, 0, 1), "/drawbridge/home/"),
+    ] {
+        for event in [the_run(), json!({"sweep": {}})] {
+            let cloud = Cloud::new(broken);
+            let error = destroy(&cloud, event).await.unwrap_err();
+            assert_eq!(error.name(), "DestroyIncomplete");
+            assert!(error.to_string().contains(named), "{error}");
+            assert_eq!(cloud.remaining(), remaining, "{named}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_that_cannot_look_up_a_run_spares_it_and_says_so() {
+    let cloud = Cloud::new(Broken::Executions);
+    let error = destroy(&cloud, json!({"sweep": {}})).await.unwrap_err();
+    assert!(error.to_string().contains(RUN), "{error}");
+    assert_eq!(cloud.remaining(), (1, 1, 1));
+}

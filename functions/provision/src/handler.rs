@@ -1,0 +1,146 @@
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use drawbridge_aws::{
+    Artifacts, Executions, FunctionError, Ingress, Instances, Kind, Looks, Opening, Parameters, ProvisionSettings,
+    parse,
+};
+use drawbridge_domain::box_config::{self, Place};
+use drawbridge_domain::hash::sha256;
+use drawbridge_domain::launch::check_open;
+use drawbridge_domain::tags::{self, Tags, is_of_run};
+use drawbridge_domain::{parameters, user_data, window};
+use drawbridge_wire::{InstanceId, ProvisionEvent, ProvisionRecord, Sha256Digest, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use thiserror::Error;
+
+use crate::boxes;
+
+/// The gate's program, read and hashed once a process.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) program: Bytes,
+    pub(crate) sha256: Sha256Digest,
+}
+
+/// The package lacks the gate.
+#[derive(Debug, Error)]
+#[error("the gate's program can't be read from {path}: {source}")]
+pub(crate) struct NoGate {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+impl Gate {
+    pub(crate) fn load(path: &Path) -> Result<Self, NoGate> {
+        let program = std::fs::read(path).map_err(|source| NoGate { path: path.to_owned(), source })?;
+        Ok(Self { sha256: sha256(&program), program: program.into() })
+    }
+}
+
+/// What `provision` did, for the one who reads its log; the state machine waits for `ready` and not for this.
+#[derive(Debug, Serialize)]
+pub(crate) struct Provisioned {
+    pub(crate) instance: InstanceId,
+    pub(crate) deadline: Timestamp,
+}
+
+/// Every effect is something that `destroy` finds by tag or by name, so what a failure leaves behind is not lost.
+pub(crate) async fn handle<A>(
+    settings: &ProvisionSettings,
+    gate: &Gate,
+    aws: &A,
+    looks: Looks,
+    event: Value,
+    clock: impl Fn() -> Timestamp,
+) -> Result<Provisioned, FunctionError>
+where
+    A: Artifacts + Executions + Ingress + Instances + Parameters,
+{
+    let event: ProvisionEvent = parse(event)?;
+    let deadline =
+        window::deadline(event.started_at, settings.boot_seconds, &event.input).map_err(FunctionError::invalid)?;
+    check_run(aws, &event, deadline, clock()).await?;
+
+    keep_token(settings, aws, &event, deadline).await?;
+    let tags = tags::of_run(&settings.site, &event.run, deadline);
+    let script = script(settings, gate, aws, &event, deadline).await?;
+    open_door(settings, aws, &event, &tags).await?;
+    let instance = boxes::obtain(settings, aws, looks, &event.run, &script, &tags).await?;
+
+    // An abort doesn't stop this function: if the run ended meanwhile, its `destroy` may have looked before the launch.
+    if let Err(over) = check_run(aws, &event, deadline, clock()).await {
+        boxes::undo(settings, aws, looks, &event.run, &instance, &over).await?;
+        return Err(over);
+    }
+    tracing::info!(run = %event.run, %instance, %deadline, "provisioned");
+    Ok(Provisioned { instance, deadline })
+}
+
+async fn check_run<A: Executions>(
+    aws: &A,
+    event: &ProvisionEvent,
+    deadline: Timestamp,
+    now: Timestamp,
+) -> Result<(), FunctionError> {
+    match aws.describe(&event.execution_arn).await? {
+        None => Err(FunctionError::UnknownRun(event.run.to_string())),
+        Some(execution) => check_open(&execution, deadline, now)
+            .map_err(|why| FunctionError::RunIsOver { run: event.run.clone(), why }),
+    }
+}
+
+async fn keep_token<A: Parameters>(
+    settings: &ProvisionSettings,
+    aws: &A,
+    event: &ProvisionEvent,
+    deadline: Timestamp,
+) -> Result<(), FunctionError> {
+    let record = ProvisionRecord { task_token: event.task_token.clone(), deadline };
+    let json = serde_json::to_string(&record).map_err(FunctionError::broken)?;
+    Ok(aws.put(&parameters::provision(&settings.site, &event.run), &json).await?)
+}
+
+async fn script<A: Artifacts>(
+    settings: &ProvisionSettings,
+    gate: &Gate,
+    aws: &A,
+    event: &ProvisionEvent,
+    deadline: Timestamp,
+) -> Result<String, FunctionError> {
+    aws.deposit(&settings.vault, gate.program.clone(), &gate.sha256).await?;
+    let place = Place {
+        gate_url: aws.presign(&settings.vault, &gate.sha256, event.started_at, deadline).await?,
+        gate_sha256: gate.sha256,
+        region: &settings.region,
+        vault: &settings.vault,
+        port: settings.port,
+    };
+    user_data::render(&box_config::of_run(event, place, deadline)).map_err(FunctionError::broken)
+}
+
+/// Admits the run's agent. A rule that does so already is right only if it is this run's: another's would go with that
+/// run, or never.
+async fn open_door<A: Ingress>(
+    settings: &ProvisionSettings,
+    aws: &A,
+    event: &ProvisionEvent,
+    tags: &Tags,
+) -> Result<(), FunctionError> {
+    let (group, cidr, port) = (&settings.security_group, event.input.source_cidr, settings.port);
+    let error = match aws.open(&Opening { group, cidr, port, tags }).await {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    if error.kind() != Kind::AlreadyExists {
+        return Err(error.into());
+    }
+    let rules = aws.rules(group).await?;
+    let text = cidr.to_string();
+    match rules.into_iter().find(|rule| rule.cidr.as_ref() == Some(&text) && rule.port == Some(port)) {
+        Some(rule) if is_of_run(&rule.tags, &settings.site, &event.run) => Ok(()),
+        Some(rule) => Err(FunctionError::IngressTaken { rule: rule.id, cidr: text }),
+        None => Err(error.into()),
+    }
+}

@@ -1,0 +1,148 @@
+use drawbridge_aws::{Executions, FunctionError, Kind, StartSettings, parse};
+use drawbridge_domain::admission::{OpenRun, Plan, Start, decide, started, taken};
+use drawbridge_domain::execution::{Execution, Status, arn};
+use drawbridge_wire::{RunId, StartAnswer, StartRequest, Timestamp};
+use serde_json::Value;
+
+pub(crate) async fn handle<A: Executions>(
+    settings: &StartSettings,
+    aws: &A,
+    event: Value,
+    now: Timestamp,
+) -> Result<StartAnswer, FunctionError> {
+    let request: StartRequest = parse(event)?;
+    let open = open_runs(settings, aws).await?;
+    let plan = decide(&request, &settings.limits, &open, now).map_err(FunctionError::invalid)?;
+    let answer = match plan {
+        Plan::Answer(answer) => answer,
+        Plan::Start(start) => begin(settings, aws, &start).await?,
+    };
+    tracing::info!(repository = %request.repository, objects = request.objects, bytes = request.bytes, ?answer, "asked");
+    Ok(answer)
+}
+
+async fn open_runs<A: Executions>(settings: &StartSettings, aws: &A) -> Result<Vec<OpenRun>, FunctionError> {
+    let mut open = Vec::new();
+    for listed in aws.running(&settings.state_machine).await? {
+        let Ok(run) = listed.name.parse() else { return Err(FunctionError::ForeignExecution(listed.name)) };
+        // What has ended since it was listed stands in nobody's way.
+        if let Some(execution) = aws.describe(&listed.arn).await?
+            && execution.status == Status::Running
+        {
+            open.push(open_run(run, &execution));
+        }
+    }
+    Ok(open)
+}
+
+async fn begin<A: Executions>(settings: &StartSettings, aws: &A, start: &Start) -> Result<StartAnswer, FunctionError> {
+    let (machine, limits) = (&settings.state_machine, &settings.limits);
+    let input = serde_json::to_string(&start.input).map_err(FunctionError::broken)?;
+    let answer = match aws.begin(machine, &start.run, &input).await {
+        Ok(started_at) => started(&start.run, &start.input, started_at, limits),
+        Err(error) if error.kind() == Kind::AlreadyExists => {
+            let arn = arn(machine, start.run.as_str()).map_err(FunctionError::broken)?;
+            match aws.describe(&arn).await? {
+                Some(theirs) if theirs.status == Status::Running => {
+                    taken(&open_run(start.run.clone(), &theirs), &start.input, limits)
+                }
+                _ => Ok(StartAnswer::TooSoon { retry_after: start.next_slot }),
+            }
+        }
+        Err(error) => return Err(error.into()),
+    };
+    answer.map_err(FunctionError::broken)
+}
+
+fn open_run(run: RunId, execution: &Execution) -> OpenRun {
+    let input = execution.input.as_deref().and_then(|input| serde_json::from_str(input).ok());
+    OpenRun { run, started_at: execution.started_at, input }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::RefCell;
+    use std::collections::BTreeMap;
+
+    use drawbridge_aws::{AwsError, Environment, Listed};
+    use serde_json::json;
+
+    use super::*;
+
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
+    const OTHER_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMmvmmPAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+    /// Step Functions whose list doesn't show yet what was just begun.
+    #[derive(Default)]
+    struct BlindList(RefCell<BTreeMap<String, Execution>>);
+
+    impl Executions for BlindList {
+        async fn running(&self, _: &str) -> Result<Vec<Listed>, AwsError> {
+            Ok(Vec::new())
+        }
+
+        async fn begin(&self, _: &str, run: &RunId, input: &str) -> Result<Timestamp, AwsError> {
+            let began = now();
+            let mut executions = self.0.borrow_mut();
+            let taken = executions.get(run.as_str());
+            if taken.is_some_and(|other| other.status != Status::Running || other.input.as_deref() != Some(input)) {
+                return Err(AwsError::of_kind("states:StartExecution", Kind::AlreadyExists));
+            }
+            let execution = Execution {
+                status: Status::Running,
+                started_at: began,
+                input: Some(input.to_owned()),
+                output: None,
+                error: None,
+                cause: None,
+            };
+            executions.insert(run.to_string(), execution);
+            Ok(began)
+        }
+
+        async fn describe(&self, arn: &str) -> Result<Option<Execution>, AwsError> {
+            Ok(self.0.borrow().get(arn.rsplit_once(':').unwrap().1).cloned())
+        }
+    }
+
+    fn now() -> Timestamp {
+        "2026-11-23T20:31:00Z".parse().unwrap()
+    }
+
+    fn settings() -> StartSettings {
+        let read = |name: &str| {
+            let value = match name {
+                "DRAWBRIDGE_SITE" => "home",
+                "DRAWBRIDGE_STATE_MACHINE_ARN" => "arn:aws:states:eu-central-1:123456789012:stateMachine:backup",
+                "DRAWBRIDGE_ALLOWED_CIDR" => "0.0.0.0/0",
+                "DRAWBRIDGE_GENERATION" => "month",
+                _ => "900",
+            };
+            Some(value.to_owned())
+        };
+        StartSettings::read(&Environment::new(&read)).unwrap()
+    }
+
+    async fn ask(aws: &BlindList, key: &str) -> StartAnswer {
+        let request = json!({
+            "public_key": key, "repository": "0123456789abcdef", "objects": 1, "bytes": 10,
+            "manifest_sha256": "00".repeat(32),
+        });
+        handle(&settings(), aws, request, now()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_looked_free_and_was_not_is_busy_or_over_and_its_own_request_gets_it_again() {
+        let aws = BlindList::default();
+        let first = ask(&aws, KEY).await;
+        assert!(matches!(first, StartAnswer::Started { .. }));
+        assert_eq!(ask(&aws, KEY).await, first);
+        assert!(matches!(ask(&aws, OTHER_KEY).await, StartAnswer::Busy { .. }));
+        aws.0.borrow_mut().values_mut().for_each(|execution| execution.status = Status::Failed);
+        for key in [KEY, OTHER_KEY] {
+            let retry_after = "2026-11-23T20:45:00Z".parse().unwrap();
+            assert_eq!(ask(&aws, key).await, StartAnswer::TooSoon { retry_after });
+        }
+    }
+}
