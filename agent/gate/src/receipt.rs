@@ -1,0 +1,51 @@
+//! What the gate writes itself: that it listens, and what it stored.
+
+use bytes::Bytes;
+use drawbridge_wire::{BoxConfig, Ready, Receipt, ReceiptEntry, RunId, Sha256Digest, Timestamp, VaultRepository};
+
+/// The gate's version, as it signs with it.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What stays the same in a run's receipt, whatever crosses.
+#[derive(Debug, Clone)]
+pub(crate) struct Letterhead {
+    run: RunId,
+    repository: VaultRepository,
+    manifest_sha256: Sha256Digest,
+    opened_at: Timestamp,
+}
+
+impl Letterhead {
+    pub(crate) fn new(config: &BoxConfig, opened_at: Timestamp) -> Self {
+        Self {
+            run: config.run.clone(),
+            repository: config.repository.clone(),
+            manifest_sha256: config.manifest_sha256,
+            opened_at,
+        }
+    }
+
+    /// The receipt's JSON.
+    pub(crate) fn receipt(
+        &self,
+        objects: Vec<ReceiptEntry>,
+        completed_at: Timestamp,
+    ) -> Result<Bytes, serde_json::Error> {
+        let receipt = Receipt {
+            run: self.run.clone(),
+            repository: self.repository.clone(),
+            manifest_sha256: self.manifest_sha256,
+            version: VERSION.to_owned(),
+            opened_at: self.opened_at,
+            completed_at,
+            objects,
+        };
+        serde_json::to_vec(&receipt).map(Bytes::from)
+    }
+}
+
+/// The JSON that tells `ready` which host key to expect.
+pub(crate) fn ready(host_key: &drawbridge_ssh::PublicKey) -> Result<Bytes, serde_json::Error> {
+    let ready = Ready { host_key: host_key.to_string(), version: VERSION.to_owned() };
+    serde_json::to_vec(&ready).map(Bytes::from)
+}

@@ -1,0 +1,267 @@
+//! The program itself, as a box runs it: role credentials from instance metadata, S3 behind an endpoint.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use common::aws::{FakeAws, INSTANCE, SECRET_CANARY};
+use common::{Cargo, Http, LOOPBACK, Object, SOON, objects};
+use drawbridge_ssh::{KeyPair, Session};
+use drawbridge_wire::{
+    BoxConfig, MAX_MANIFEST_OBJECTS, Manifest, ManifestObject, ObjectKind, ObjectName, Ready, Receipt, Sha256Digest,
+    Timestamp,
+};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+/// What the gate promises, in KiB.
+const MEMORY_KIB: u64 = 64 * 1024;
+
+struct Machine {
+    aws: FakeAws,
+    folder: TempDir,
+    user_key: KeyPair,
+    port: u16,
+    child: Child,
+}
+
+async fn free_port() -> u16 {
+    TcpListener::bind((LOOPBACK, 0)).await.unwrap().local_addr().unwrap().port()
+}
+
+fn spawn(aws: &FakeAws, config: &Path, log: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_drawbridge-gate"))
+        .arg("--config")
+        .arg(config)
+        .env_clear()
+        .env("AWS_ENDPOINT_URL", aws.endpoint())
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", aws.endpoint())
+        .stdin(Stdio::null())
+        .stderr(std::fs::File::create(log).unwrap())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+fn run_path(name: &str) -> String {
+    format!("/vault/runs/{}/{name}", objects::RUN)
+}
+
+impl Machine {
+    /// Starts the program for this manifest, and waits until it says that it listens.
+    async fn boot(manifest: &Manifest, change: impl FnOnce(&mut BoxConfig)) -> Self {
+        let user_key = KeyPair::generate().unwrap();
+        let port = free_port().await;
+        let mut config = objects::config_for(manifest, &user_key.public().to_string(), port);
+        change(&mut config);
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("config.json");
+        std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
+        let aws = FakeAws::start().await;
+        let child = spawn(&aws, &file, &folder.path().join("log"));
+        let this = Self { aws, folder, user_key, port, child };
+        let ready = run_path(&format!("ready/{INSTANCE}.json"));
+        timeout(SOON, this.aws.wait_for(&ready)).await.unwrap_or_else(|_| panic!("not ready: {}", this.log()));
+        this
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    async fn connect(&self) -> Session {
+        let ready = self.aws.text(&run_path(&format!("ready/{INSTANCE}.json"))).unwrap();
+        let ready: Ready = serde_json::from_slice(&ready).unwrap();
+        drawbridge_ssh::connect(LOOPBACK, self.port, &ready.host_key.parse().unwrap(), &self.user_key).await.unwrap()
+    }
+
+    async fn http(&self, session: &Session) -> Http {
+        Http::one(session.open_vault_stream().await.unwrap()).await
+    }
+
+    /// The most memory that the process ever had resident, in KiB.
+    fn high_water_mark(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    async fn exit_code(&mut self) -> i32 {
+        timeout(SOON, self.child.wait()).await.expect("the gate should have ended").unwrap().code().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_box_carries_a_repository_to_s3_and_exits_with_0() {
+    let cargo = Cargo::small();
+    let mut gate = Machine::boot(&cargo.manifest(), |_| {}).await;
+    let session = gate.connect().await;
+    let mut http = gate.http(&session).await;
+    assert_eq!(http.post("/manifest", cargo.manifest_text()).await.status, 200);
+    for object in cargo.crossing() {
+        assert_eq!(http.post(&object.path(), object.content.clone()).await.status, 200, "{}", gate.log());
+    }
+    assert_eq!(http.post("/receipt", "").await.status, 200);
+    let receipt: Receipt = serde_json::from_slice(&gate.aws.text(&run_path("receipt.json")).unwrap()).unwrap();
+    assert_eq!(receipt.objects.len(), cargo.crossing().count());
+    session.close().await.unwrap();
+    assert_eq!(gate.exit_code().await, 0, "{}", gate.log());
+
+    let puts = gate.aws.puts();
+    assert_eq!(puts.len(), cargo.crossing().count() + 3, "manifest, receipt, ready");
+    for put in &puts {
+        let header = |name: &str| put.headers.get(name).map(String::as_str);
+        assert_eq!((put.status, header("if-none-match")), (200, Some("*")), "{put:?}");
+        assert_eq!(header("content-length"), Some(put.body_bytes.to_string().as_str()), "{put:?}");
+        assert!(header("x-amz-checksum-sha256").is_some_and(|checksum| checksum.len() == 44), "{put:?}");
+        for unwanted in ["transfer-encoding", "content-encoding", "x-amz-trailer", "x-amz-checksum-crc32"] {
+            assert_eq!(header(unwanted), None, "{put:?}");
+        }
+        assert_eq!(header("x-amz-security-token"), Some("canary-token"), "the role's credentials");
+        let streamed = put.path.contains("/repo/");
+        assert_eq!(header("x-amz-content-sha256") == Some("UNSIGNED-PAYLOAD"), streamed, "{put:?}");
+    }
+    for object in cargo.crossing() {
+        let stored = gate.aws.objects()[&format!("/vault/{}", object.key())];
+        assert_eq!(stored, (object.content.len() as u64, objects::sha256(&object.content)));
+    }
+    assert_eq!(gate.aws.others(), Vec::<String>::new(), "nothing but puts and metadata");
+    let log = gate.log();
+    assert!(log.lines().all(|line| serde_json::from_str::<serde_json::Value>(line).is_ok()), "{log}");
+    assert!(log.contains(objects::RUN) && !log.contains(SECRET_CANARY) && !log.contains("canary-token"), "{log}");
+}
+
+#[tokio::test]
+async fn what_s3_has_already_counts_as_carried() {
+    let cargo = Cargo::small();
+    let gate = Machine::boot(&cargo.manifest(), |_| {}).await;
+    let session = gate.connect().await;
+    let mut http = gate.http(&session).await;
+    gate.aws.insert(&run_path("manifest.json"));
+    assert_eq!(http.post("/manifest", cargo.manifest_text()).await.status, 200);
+    let pack = cargo.of_kind(ObjectKind::Data);
+    gate.aws.insert(&format!("/vault/{}", pack.key()));
+    assert_eq!(http.post(&pack.path(), pack.content.clone()).await.status, 200, "{}", gate.log());
+    assert_eq!(gate.aws.puts().last().unwrap().status, 412);
+}
+
+#[tokio::test]
+async fn a_wrong_body_reaches_s3_only_in_part() {
+    let cargo = Cargo::small();
+    let gate = Machine::boot(&cargo.manifest(), |_| {}).await;
+    let session = gate.connect().await;
+    let mut http = gate.http(&session).await;
+    assert_eq!(http.post("/manifest", cargo.manifest_text()).await.status, 200);
+    for pack in cargo.crossing().filter(|object| object.name.kind() == ObjectKind::Data) {
+        assert_eq!(http.post(&pack.path(), pack.forged()).await.status, 400, "{}", gate.log());
+        assert!(!gate.aws.objects().contains_key(&format!("/vault/{}", pack.key())));
+        assert_eq!(http.post(&pack.path(), pack.content.clone()).await.status, 200, "{}", gate.log());
+    }
+}
+
+#[tokio::test]
+async fn memory_stays_bounded_while_a_gibibyte_crosses() {
+    const PACKS: u64 = 64;
+    const PACK_BYTES: usize = 16 * 1024 * 1024;
+    const STREAMS: usize = 4;
+    // Four different packs in the client's memory would do, but names are hashes: each pack is made when it is sent.
+    let name = |n| Object::new(ObjectKind::Data, objects::bytes_of(PACK_BYTES, n)).name;
+    let names: Vec<ObjectName> = (0..PACKS).map(name).collect();
+    let entries = names.iter().map(|name| ManifestObject::hashed(*name, PACK_BYTES as u64, true)).collect();
+    let repository = objects::REPOSITORY.parse::<drawbridge_wire::VaultRepository>().unwrap().id();
+    let manifest = Manifest::new(repository, entries).unwrap();
+    let mut gate = Machine::boot(&manifest, |_| {}).await;
+    let session = gate.connect().await;
+    let mut http = gate.http(&session).await;
+    assert_eq!(http.post("/manifest", serde_json::to_vec(&manifest).unwrap()).await.status, 200);
+    let mut streams = Vec::new();
+    for lane in 0..STREAMS {
+        let mut http = gate.http(&session).await;
+        let packs: Vec<(u64, ObjectName)> = (0..PACKS).zip(names.clone()).skip(lane).step_by(STREAMS).collect();
+        streams.push(tokio::spawn(async move {
+            for (n, name) in packs {
+                assert_eq!(http.post(&format!("/{name}"), objects::bytes_of(PACK_BYTES, n)).await.status, 200);
+            }
+        }));
+    }
+    for stream in streams {
+        stream.await.unwrap();
+    }
+    assert_eq!(http.post("/receipt", "").await.status, 200);
+    let peak = gate.high_water_mark();
+    println!("a gibibyte crossed with at most {peak} KiB resident");
+    assert!(peak < MEMORY_KIB, "{peak} KiB");
+    let stored: u64 =
+        gate.aws.objects().iter().filter(|(key, _)| key.contains("/repo/")).map(|(_, (size, _))| size).sum();
+    assert_eq!(stored, PACKS * PACK_BYTES as u64);
+    session.close().await.unwrap();
+    assert_eq!(gate.exit_code().await, 0);
+}
+
+#[tokio::test]
+async fn memory_stays_bounded_with_the_largest_manifest() {
+    let entry = |n: usize| {
+        let digest = objects::sha256(&n.to_le_bytes());
+        ManifestObject::hashed(ObjectName::hashed(ObjectKind::Data, digest).unwrap(), 100_000_000, n == 0)
+    };
+    let mut entries: Vec<ManifestObject> = (0..MAX_MANIFEST_OBJECTS - 1).map(entry).collect();
+    entries.push(ManifestObject::config(Sha256Digest::from_bytes([1; 32]), 155, false));
+    let repository = objects::REPOSITORY.parse::<drawbridge_wire::VaultRepository>().unwrap().id();
+    let manifest = Manifest::new(repository, entries).unwrap();
+    let text = serde_json::to_vec(&manifest).unwrap();
+    assert!(text.len() > 10_000_000, "{}", text.len());
+    let gate = Machine::boot(&manifest, |_| {}).await;
+    let session = gate.connect().await;
+    let mut http = gate.http(&session).await;
+    for _ in 0..3 {
+        assert_eq!(http.post("/manifest", text.clone()).await.status, 200, "{}", gate.log());
+    }
+    let peak = gate.high_water_mark();
+    println!("a manifest of {} bytes was taken with at most {peak} KiB resident", text.len());
+    assert!(peak < MEMORY_KIB, "{peak} KiB");
+}
+
+#[tokio::test]
+async fn the_deadline_is_exit_code_2_and_sigterm_3() {
+    let manifest = Cargo::small().manifest();
+    let soon = Timestamp::from_millisecond(Timestamp::now().as_millisecond() + 2000).unwrap();
+    let mut gate = Machine::boot(&manifest, |config| config.deadline = soon).await;
+    assert_eq!(gate.exit_code().await, 2);
+    assert!(gate.log().contains("the deadline came before the crossing was complete"), "{}", gate.log());
+
+    let mut gate = Machine::boot(&manifest, |_| {}).await;
+    let pid = gate.child.id().unwrap().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().await.unwrap().success());
+    assert_eq!(gate.exit_code().await, 3);
+}
+
+#[tokio::test]
+async fn a_gate_that_cannot_begin_says_why_and_exits_with_1() {
+    let aws = FakeAws::start().await;
+    let folder = TempDir::new().unwrap();
+    let (file, log) = (folder.path().join("config.json"), folder.path().join("log"));
+    let key = KeyPair::generate().unwrap().public().to_string();
+    let right = objects::config_for(&Cargo::small().manifest(), &key, free_port().await);
+    let taken = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
+    let with_port = BoxConfig { port: taken.local_addr().unwrap().port(), ..right.clone() };
+    let announced = run_path(&format!("ready/{INSTANCE}.json"));
+    let cases = [
+        (b"{}".to_vec(), "is not a box configuration"),
+        (serde_json::to_vec(&BoxConfig { public_key: "none".to_owned(), ..right.clone() }).unwrap(), "public key"),
+        (serde_json::to_vec(&with_port).unwrap(), "cannot listen"),
+        (serde_json::to_vec(&right).unwrap(), "announced a gate already"),
+    ];
+    aws.insert(&announced);
+    for (config, reason) in cases {
+        std::fs::write(&file, config).unwrap();
+        let mut child = spawn(&aws, &file, &log);
+        let code = timeout(SOON + Duration::from_secs(10), child.wait()).await.unwrap().unwrap().code();
+        let text = std::fs::read_to_string(&log).unwrap();
+        assert!(code == Some(1) && text.contains(reason), "{code:?} {text}");
+    }
+}
