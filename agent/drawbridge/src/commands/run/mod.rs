@@ -1,0 +1,188 @@
+//! `drawbridge run`: gather, back up, ask for a bridge, cross it, and wait for the verdict.
+//!
+//! Invariants that this module owns:
+//! - one run at a time on this machine;
+//! - a bridge is asked for only when everything that will cross is on the disk and declared;
+//! - a run that was started and fails here is given up with the stack before the program ends;
+//! - exit code 0 means verified at rest, never only uploaded;
+//! - how the run ended is written down before the program ends, whatever happened.
+
+mod error;
+mod lock;
+mod prepare;
+mod report;
+mod talk;
+
+use std::time::Duration;
+
+use drawbridge_ssh::KeyPair;
+use drawbridge_wire::{ReportAnswer, RunId, Timestamp};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
+
+use crate::cloud::Cloud;
+use crate::config::Config;
+use crate::cross::{BridgeEnd, CrossError, Crossing, Patience, beat};
+use crate::exit::Exit;
+use crate::gather::{gather, in_one_line};
+use crate::history::RunOutcome;
+use crate::journal::Journal;
+use crate::secret::Secret;
+use crate::state::Current;
+use crate::state_file;
+use crate::ui::Ui;
+use lock::{Lock, Locking};
+use prepare::{Prepared, prepare};
+use report::Record;
+use talk::Start;
+
+pub use error::RunError;
+pub use lock::LockError;
+
+/// By how much this machine's clock may be behind the cloud's before a deadline is taken for over. AWS refuses requests from clocks that
+/// are off by more.
+const CLOCK_SLACK: Duration = Duration::from_secs(15 * 60);
+
+/// Backs up, once.
+///
+/// # Errors
+/// See [`RunError`]. Busy and too soon are no errors but [`Exit::Later`].
+pub async fn run(config: &Config, ui: &Ui) -> Result<Exit, RunError> {
+    state_file::prepare(&config.state_dir)?;
+    let _lock = match Lock::take(&config.state_dir)? {
+        Locking::Taken(lock) => lock,
+        Locking::HeldBy(pid) => {
+            ui.warn(&format!("another `drawbridge run` is at work (process {pid}); this one ends"));
+            return Ok(Exit::Later);
+        }
+    };
+    let cloud = Cloud::connect(&config.stack).await;
+    let mut record = Record::begin();
+    let outcome = tokio::select! {
+        outcome = attempt(config, &cloud, ui, &mut record) => outcome,
+        signal = interruption() => Err(signal),
+    };
+    if let (Err(error), Some(run)) = (&outcome, record.open_run()) {
+        let stopped_by_hand = matches!(error, RunError::Interrupted(_));
+        talk::give_up(&cloud, run, &in_one_line(error), !stopped_by_hand, ui).await;
+    }
+    record.end(config, ui, outcome)
+}
+
+async fn interruption() -> RunError {
+    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
+        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
+        (Err(error), _) | (_, Err(error)) => return RunError::Signals(error),
+    };
+    tokio::select! {
+        _ = interrupt.recv() => RunError::Interrupted("SIGINT"),
+        _ = terminate.recv() => RunError::Interrupted("SIGTERM"),
+    }
+}
+
+async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -> Result<RunOutcome, RunError> {
+    let password = config.read_password()?;
+    ui.stage("Gathering");
+    record.gathered(gather(config, ui).await?);
+
+    let key = KeyPair::generate()?;
+    let mut turned = false;
+    let (prepared, run, vault, heartbeat, deadline) = loop {
+        ui.stage("Backing up");
+        let prepared = in_background(config, &password, ui, turned).await?;
+        record.prepared(&prepared);
+        ui.stage("Asking for a bridge");
+        match talk::start(cloud, &prepared, key.public(), config.stack.source_cidr).await? {
+            Start::Started { run, vault, heartbeat, deadline } => break (prepared, run, vault, heartbeat, deadline),
+            Start::Busy { run, until } => {
+                ui.warn(&format!("the run {run} is open, until {} at the latest", report::moment(until)));
+                return Ok(RunOutcome::Busy { until });
+            }
+            Start::TooSoon { retry_after } => {
+                ui.warn(&format!("too soon after the last run: the next may begin at {}", report::moment(retry_after)));
+                return Ok(RunOutcome::TooSoon { retry_after });
+            }
+            Start::Turned(generation) if turned => return Err(RunError::TurnedTwice(generation)),
+            Start::Turned(generation) => {
+                ui.note(&format!("the generation {generation} has begun, and with it a new repository"));
+                turned = true;
+            }
+        }
+    };
+    record.opened(run.clone());
+    let as_declared = prepared.counts_on.as_ref().is_none_or(|generation| *generation == vault.generation());
+    if vault.id() != prepared.current.repository || !as_declared {
+        return Err(RunError::Misfiled(vault));
+    }
+    let current = Current { vault: Some(vault.clone()), ..prepared.current.clone() };
+    current.save(&config.state_dir)?;
+    let mut journal = Journal::open(&config.state_dir, &vault)?;
+
+    let limit = until(deadline) + CLOCK_SLACK;
+    let crossing = cross(config, cloud, ui, &prepared, &run, key, &mut journal, heartbeat);
+    let crossed = tokio::time::timeout(limit, crossing).await.unwrap_or(Err(CrossError::Deadline.into()));
+    if let Err(RunError::Cross(CrossError::Closed)) = crossed {
+        // The stack knows why; it is worth more than that it did.
+        record.closed();
+        return Err(talk::await_failure(cloud, &run).await?.unwrap_or(CrossError::Closed.into()));
+    }
+    crossed?;
+    record.crossed();
+    ui.stage("Verifying");
+    let verdict = talk::await_verdict(cloud, &run).await;
+    record.closed();
+    if let Err(RunError::Bad(_) | RunError::VerdictBad(_)) = verdict {
+        journal.forget()?;
+    }
+    verdict.map(|_| RunOutcome::Verified)
+}
+
+async fn in_background(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<Prepared, RunError> {
+    let (config, password, ui) = (config.clone(), password.clone(), ui.clone());
+    spawn_blocking(move || prepare(&config, &password, &ui, begin_new)).await?
+}
+
+/// Waits for the bridge, crosses it, and says so.
+#[expect(clippy::too_many_arguments, reason = "the parts of one run, each used once; a struct would only rename them")]
+async fn cross(
+    config: &Config,
+    cloud: &Cloud,
+    ui: &Ui,
+    prepared: &Prepared,
+    run: &RunId,
+    key: KeyPair,
+    journal: &mut Journal,
+    heartbeat: Duration,
+) -> Result<(), RunError> {
+    ui.stage(&format!("Waiting for the bridge of run {run}"));
+    let opened = talk::await_open(cloud, run).await?;
+    let (objects, bytes) = prepared.manifest.declared();
+    ui.stage(&format!("Crossing with {objects} objects"));
+    let progress = ui.transfer("crossing", Some(bytes));
+    let crossing = Crossing {
+        end: BridgeEnd { address: opened.address, port: opened.port, host_key: opened.host_key, user_key: key },
+        manifest: &prepared.manifest,
+        manifest_bytes: prepared.bytes.clone(),
+        stock: &prepared.stock,
+        streams: config.streams,
+        patience: Patience::default(),
+        progress: progress.clone(),
+    };
+    let over = async {
+        crossing.cross(journal).await?;
+        progress.finish();
+        match talk::tell_complete(cloud, run).await? {
+            ReportAnswer::Accepted => Ok(()),
+            ReportAnswer::Closed => Err(RunError::from(CrossError::Closed)),
+        }
+    };
+    tokio::select! {
+        over = over => over,
+        error = beat(cloud, run, heartbeat) => Err(error.into()),
+    }
+}
+
+/// From now until `moment`, by this machine's clock.
+fn until(moment: Timestamp) -> Duration {
+    Duration::try_from(moment.duration_since(Timestamp::now())).unwrap_or_default()
+}

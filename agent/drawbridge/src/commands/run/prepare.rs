@@ -1,0 +1,78 @@
+//! Everything before the bridge: the mirror into the local repository, and the manifest of what crosses. Blocks.
+
+use bytes::Bytes;
+use drawbridge_wire::{Generation, Manifest, Sha256Digest};
+use sha2::{Digest, Sha256};
+
+use super::error::RunError;
+use crate::config::Config;
+use crate::engine::{BackupSummary, LocalRepository, measure};
+use crate::journal::Journal;
+use crate::secret::Secret;
+use crate::state::Current;
+use crate::stock::{Stock, StockError};
+use crate::ui::Ui;
+
+/// What is ready to cross.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    pub(super) current: Current,
+    pub(super) backup: BackupSummary,
+    pub(super) stock: Stock,
+    pub(super) manifest: Manifest,
+    pub(super) bytes: Bytes,
+    pub(super) sha256: Sha256Digest,
+    /// The generation that the manifest counts on, because it leaves something out.
+    pub(super) counts_on: Option<Generation>,
+}
+
+/// Backs the mirror up, into the current repository or a new one.
+pub(super) fn prepare(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<Prepared, RunError> {
+    let (current, repository) = open(config, password, ui, begin_new)?;
+    let mirror = config.mirror_dir();
+    let size = measure(&mirror).map_err(|source| crate::engine::EngineError::Folder {
+        action: "read the mirror",
+        path: mirror.clone(),
+        source,
+    })?;
+    let transfer = ui.transfer("backing up", Some(size.bytes));
+    let counter = transfer.clone();
+    let backup = repository.back_up(&mirror, std::sync::Arc::new(move |bytes| counter.advance(bytes)))?;
+    transfer.finish();
+
+    let stock = Stock::take(&repository)?;
+    if stock.orphans() > 0 {
+        ui.note(&format!("{} packs of an interrupted backup belong to no snapshot and stay here", stock.orphans()));
+    }
+    let journal = current.vault.as_ref().map(|vault| Journal::open(&config.state_dir, vault)).transpose()?;
+    if journal.as_ref().is_some_and(Journal::began_anew) {
+        ui.warn("the journal of what the vault has was unreadable, so everything crosses again");
+    }
+    let journal = journal.filter(|journal| !journal.is_empty());
+    let manifest = stock.manifest(journal.as_ref()).map_err(StockError::from)?;
+    let bytes = Bytes::from(serde_json::to_vec(&manifest).map_err(RunError::Manifest)?);
+    let sha256 = Sha256Digest::from_bytes(Sha256::digest(&bytes).into());
+    let counts_on = journal.and_then(|_| current.vault.as_ref().map(drawbridge_wire::VaultRepository::generation));
+    Ok(Prepared { current, backup, stock, manifest, bytes, sha256, counts_on })
+}
+
+fn open(
+    config: &Config,
+    password: &Secret,
+    ui: &Ui,
+    begin_new: bool,
+) -> Result<(Current, LocalRepository), RunError> {
+    let folder = config.repository_dir();
+    if !begin_new && let Some(current) = Current::load(&config.state_dir)? {
+        if folder.join(current.repository.as_str()).exists() {
+            let repository = LocalRepository::open(&folder, &current.repository, password.reveal())?;
+            return Ok((current, repository));
+        }
+        ui.warn(&format!("the local repository {} is gone, so a new one begins", current.repository));
+    }
+    let repository = LocalRepository::create(&folder, password.reveal())?;
+    let current = Current { repository: repository.id().clone(), vault: None };
+    current.save(&config.state_dir)?;
+    ui.note(&format!("began the local repository {}", repository.id()));
+    Ok((current, repository))
+}

@@ -1,0 +1,146 @@
+//! What is remembered and said of a run.
+
+use std::fmt;
+
+use drawbridge_wire::{RunId, Timestamp};
+use jiff::tz::TimeZone;
+
+use super::error::RunError;
+use super::prepare::Prepared;
+use crate::config::Config;
+use crate::exit::Exit;
+use crate::gather::{GatherSummary, SourceState, in_one_line};
+use crate::history::{LastRun, RunOutcome};
+use crate::ui::{Ui, human_bytes};
+
+/// How many digits of a snapshot's id people need.
+const SHORT_ID: usize = 8;
+
+/// A run as far as it has come.
+#[derive(Debug)]
+pub(super) struct Record {
+    last: LastRun,
+    files: u64,
+    file_bytes: u64,
+    declared: (u64, u64),
+    open: bool,
+}
+
+impl Record {
+    pub(super) fn begin() -> Self {
+        let now = Timestamp::now();
+        let last = LastRun {
+            run: None,
+            started: now,
+            ended: now,
+            outcome: RunOutcome::Failed { reason: "it did not end".to_owned() },
+            snapshot: None,
+            objects: 0,
+            bytes: 0,
+            sources: Vec::new(),
+            exit_code: Exit::Failed.code(),
+        };
+        Self { last, files: 0, file_bytes: 0, declared: (0, 0), open: false }
+    }
+
+    pub(super) fn gathered(&mut self, summary: GatherSummary) {
+        self.last.sources = summary.sources;
+    }
+
+    pub(super) fn prepared(&mut self, prepared: &Prepared) {
+        self.last.snapshot = Some(prepared.backup.snapshot.clone());
+        (self.files, self.file_bytes) = (prepared.backup.files, prepared.backup.bytes);
+        self.declared = prepared.manifest.declared();
+    }
+
+    /// The stack has begun a run, which waits for us from now on.
+    pub(super) fn opened(&mut self, run: RunId) {
+        self.last.run = Some(run);
+        self.open = true;
+    }
+
+    /// Everything is over there.
+    pub(super) fn crossed(&mut self) {
+        (self.last.objects, self.last.bytes) = self.declared;
+        self.open = false;
+    }
+
+    /// The stack doesn't wait for us any more.
+    pub(super) fn closed(&mut self) {
+        self.open = false;
+    }
+
+    /// The run that has to be given up when this fails.
+    pub(super) fn open_run(&self) -> Option<&RunId> {
+        self.last.run.as_ref().filter(|_| self.open)
+    }
+
+    /// Writes down how it ended, and says so.
+    pub(super) fn end(mut self, config: &Config, ui: &Ui, outcome: Result<RunOutcome, RunError>) -> Result<Exit, RunError> {
+        let complete = self.last.sources.iter().all(|source| source.state == SourceState::Complete);
+        let exit = match &outcome {
+            Ok(RunOutcome::Verified) if complete => Exit::Done,
+            Ok(RunOutcome::Verified) => Exit::Incomplete,
+            Ok(RunOutcome::Busy { .. } | RunOutcome::TooSoon { .. }) => Exit::Later,
+            Ok(RunOutcome::Failed { .. }) | Err(_) => Exit::Failed,
+        };
+        self.last.outcome = match &outcome {
+            Ok(outcome) => outcome.clone(),
+            Err(error) => RunOutcome::Failed { reason: in_one_line(error) },
+        };
+        self.last.exit_code = exit.code();
+        self.last.ended = Timestamp::now();
+        let saved = self.last.save(&config.state_dir);
+        if outcome.is_ok() || ui.is_json() {
+            ui.result("run", &self.last, &Summary(&self));
+        }
+        // What went wrong first is what has to be said.
+        outcome?;
+        saved?;
+        Ok(exit)
+    }
+}
+
+/// A run in a few lines.
+struct Summary<'a>(&'a Record);
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Record { last, files, file_bytes, .. } = self.0;
+        match &last.outcome {
+            RunOutcome::Verified => {
+                let seconds = last.ended.duration_since(last.started).as_secs();
+                writeln!(f, "Backup verified at rest, after {seconds} s.")?;
+                if let Some(run) = &last.run {
+                    writeln!(f, "  run       {run}")?;
+                }
+                let id = last.snapshot.as_deref().unwrap_or_default();
+                let id = id.get(..SHORT_ID).unwrap_or(id);
+                writeln!(f, "  snapshot  {id}: {files} files, {}", human_bytes(*file_bytes))?;
+                write!(f, "  crossed   {} objects, {}", last.objects, human_bytes(last.bytes))?;
+            }
+            RunOutcome::Busy { .. } | RunOutcome::TooSoon { .. } => {
+                write!(f, "Nothing crossed; what was backed up locally crosses with the next run.")?;
+            }
+            RunOutcome::Failed { .. } => write!(f, "The run failed.")?,
+        }
+        for source in &last.sources {
+            match &source.state {
+                SourceState::Complete => {}
+                SourceState::Partial { count, .. } => write!(f, "\n  source    {}: {count} problems", source.name)?,
+                SourceState::Failed { error } => write!(f, "\n  source    {} failed: {error}", source.name)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A moment in this machine's time, and how far away it is: `14:05:00, in 12 min`.
+pub(super) fn moment(at: Timestamp) -> String {
+    let clock = at.to_zoned_datetime(TimeZone::system()).strftime("%H:%M:%S");
+    match at.duration_since(Timestamp::now()).as_secs() {
+        ..=0 => format!("{clock}, which is now"),
+        seconds @ 1..=90 => format!("{clock}, in {seconds} s"),
+        seconds => format!("{clock}, in {} min", (seconds + 59) / 60),
+    }
+}

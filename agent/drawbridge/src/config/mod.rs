@@ -1,0 +1,154 @@
+//! The configuration file: TOML, parsed once, with every mistake named by file, line and column.
+
+mod error;
+mod password;
+mod read;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+use drawbridge_wire::Ipv4Net;
+use globset::GlobSet;
+
+pub use error::{ConfigError, Position};
+pub use password::PasswordError;
+
+use crate::secret::Secret;
+
+/// Where the configuration is looked for without `--config`.
+pub const DEFAULT_PATH: &str = "/etc/drawbridge/drawbridge.toml";
+
+/// How many streams cross at once unless the configuration says otherwise: enough to hide a round trip to S3 behind
+/// another object's bytes.
+pub const DEFAULT_STREAMS: u8 = 4;
+
+/// The most streams that a configuration may ask for; the gate refuses more channels than that.
+pub const MAX_STREAMS: u8 = 16;
+
+/// SSH's port.
+pub const DEFAULT_SSH_PORT: u16 = 22;
+
+/// A configuration in which every value has been checked. Whether the files that it names exist is another question,
+/// which `drawbridge check` and their users ask.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file that it was read from, absolute.
+    pub path: PathBuf,
+    /// The agent's own folder: mirror, repository, journal. Absolute.
+    pub state_dir: PathBuf,
+    /// The file that holds the repository's password. Absolute.
+    pub password_file: PathBuf,
+    /// The deployed stack.
+    pub stack: Stack,
+    /// How many streams cross at once, 1 to [`MAX_STREAMS`].
+    pub streams: u8,
+    /// What to gather; at least one, names unique.
+    pub sources: Vec<Source>,
+}
+
+/// What `sam deploy` printed, and how to reach it.
+#[derive(Debug, Clone)]
+pub struct Stack {
+    /// The AWS region.
+    pub region: String,
+    /// The function `start`, by name or ARN.
+    pub start: String,
+    /// The function `session`, by name or ARN.
+    pub session: String,
+    /// The function `report`, by name or ARN.
+    pub report: String,
+    /// The address or range that the jump box sees the agent come from.
+    pub source_cidr: Option<Ipv4Net>,
+    /// The AWS profile.
+    pub profile: Option<String>,
+    /// An AWS shared credentials file. Absolute.
+    pub credentials_file: Option<PathBuf>,
+    /// Another endpoint than AWS's own; `https`, or `http` on this machine.
+    pub endpoint_url: Option<String>,
+}
+
+/// One thing to gather.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name, and that of its folder in the mirror.
+    pub name: String,
+    /// Where it is.
+    pub place: Place,
+    /// The absolute paths to gather: folders with all they hold, or single files. Normalised, never `/`.
+    pub paths: Vec<PathBuf>,
+    /// What to leave out, matched against absolute paths.
+    pub exclude: GlobSet,
+}
+
+/// Where a source is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// On this machine.
+    Local,
+    /// On another machine, over SSH.
+    Ssh(SshPlace),
+}
+
+/// A machine that is reached over SSH.
+#[derive(Debug, Clone)]
+pub struct SshPlace {
+    /// Its name or address.
+    pub host: String,
+    /// Its SSH port.
+    pub port: u16,
+    /// Who logs in.
+    pub user: String,
+    /// The private key that logs in. Absolute.
+    pub identity_file: PathBuf,
+    /// The file of host keys that are trusted. Absolute.
+    pub known_hosts: PathBuf,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// When it can't be read, isn't TOML, or says something that can't be right; with line and column.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let absolute =
+            std::path::absolute(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let text = std::fs::read_to_string(&absolute).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => ConfigError::Missing { path: absolute.clone() },
+            _ => ConfigError::Read { path: absolute.clone(), source },
+        })?;
+        Self::parse(&text, &absolute)
+    }
+
+    /// Checks the text of a configuration that lies at `path`, which must be absolute.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let raw: read::File = toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        validate::config(raw, path)
+            .map_err(|fault| ConfigError::Value { at: Position::of(path, text, fault.span), problem: fault.problem })
+    }
+
+    /// Reads the repository's password.
+    ///
+    /// # Errors
+    /// When the file is missing, unreadable, empty, not text, or open to others.
+    pub fn read_password(&self) -> Result<Secret, PasswordError> {
+        password::read(&self.password_file)
+    }
+
+    /// The folder that sources are gathered into, one folder a source.
+    #[must_use]
+    pub fn mirror_dir(&self) -> PathBuf {
+        self.state_dir.join("mirror")
+    }
+
+    /// The folder that holds the local repositories.
+    #[must_use]
+    pub fn repository_dir(&self) -> PathBuf {
+        self.state_dir.join("repository")
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,329 @@
+//! The local repository: restic's format 2, written by `rustic_core`.
+//!
+//! Invariants that this module owns:
+//! - a repository appears under its final name only when it is complete: it is made in a working folder and renamed;
+//! - a snapshot is kept only if it holds every file of the mirror. `rustic_core` drops what it can't read and calls that
+//!   success; here it is an error that names the files, and the incomplete snapshot is taken back.
+//!
+//! Everything here blocks and takes processor time; call it on a blocking thread.
+
+mod error;
+mod meter;
+mod source;
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytesize::ByteSize;
+use drawbridge_wire::{MAX_PACK_BYTES, RepositoryId, Sha256Digest, Timestamp};
+use rustic_backend::LocalBackend;
+use rustic_core::repofile::{IndexFile, SnapshotFile};
+use rustic_core::{
+    BackupOptions, ConfigOptions, Credentials, Id, KeyOptions, LsOptions, OpenStatus, Repository, RepositoryBackends,
+    RepositoryOptions, RusticError, SnapshotOptions,
+};
+use serde::Serialize;
+
+pub use error::{EngineError, EngineFailure};
+use meter::Meter;
+pub use meter::Advance;
+pub use source::{Dropped, MirrorSize, measure};
+use source::{MirrorSource, walk};
+
+/// The size at which a pack of file contents is closed, in bytes. A pack is what crosses or is sent again as a whole.
+const PACK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The size beyond which packs don't grow with the repository, in bytes: below [`MAX_PACK_BYTES`] by one blob and a header.
+const PACK_LIMIT_BYTES: u64 = 128 * 1024 * 1024;
+const _: () = assert!(PACK_LIMIT_BYTES + 9 * 1024 * 1024 < MAX_PACK_BYTES);
+
+/// The tag that every snapshot of ours carries.
+const TAG: &str = "drawbridge";
+
+/// How the names of repositories begin that aren't complete yet.
+const UNFINISHED: &str = ".new-";
+
+/// What a backup did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BackupSummary {
+    /// The snapshot's id, 64 hex digits.
+    pub snapshot: String,
+    /// Files and symlinks in it.
+    pub files: u64,
+    /// Bytes of file contents that it holds.
+    pub bytes: u64,
+    /// Bytes that it added to the repository, compressed and encrypted.
+    pub added_bytes: u64,
+}
+
+/// A snapshot of the local repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SnapshotInfo {
+    /// 64 hex digits; restic accepts the first eight.
+    pub id: String,
+    /// The repository that holds it.
+    pub repository: RepositoryId,
+    /// When it was made.
+    pub time: Timestamp,
+    /// Files and symlinks in it.
+    pub files: u64,
+    /// Bytes of file contents that it holds.
+    pub bytes: u64,
+    /// Bytes that it added to the repository.
+    pub added_bytes: u64,
+}
+
+/// An open local repository.
+pub struct LocalRepository {
+    id: RepositoryId,
+    path: PathBuf,
+    repository: Repository<OpenStatus>,
+    meter: Meter,
+}
+
+// Not derived: the engine's own Debug shows the master key.
+impl fmt::Debug for LocalRepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalRepository").field("id", &self.id).field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl LocalRepository {
+    /// Makes a new repository in `folder`, named by its id.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn create(folder: &Path, password: &str) -> Result<Self, EngineError> {
+        make_private(folder)?;
+        remove_unfinished(folder)?;
+        let draft = folder.join(format!("{UNFINISHED}{}", std::process::id()));
+        let opened = raw(&draft, Meter::default())?
+            .init(&Credentials::password(password), &KeyOptions::default(), &layout())
+            .map_err(failed("create", &draft))?;
+        let id = short_id(&opened)?;
+        let path = folder.join(id.as_str());
+        let folder_error = |action| move |source| EngineError::Folder { action, path: folder.to_path_buf(), source };
+        fs::rename(&draft, &path).map_err(folder_error("rename a new repository in"))?;
+        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(folder_error("sync"))?;
+        Self::open(folder, &id, password)
+    }
+
+    /// Opens the repository `id` in `folder`.
+    ///
+    /// # Errors
+    /// When it isn't there, is damaged, or has another password.
+    pub fn open(folder: &Path, id: &RepositoryId, password: &str) -> Result<Self, EngineError> {
+        let path = folder.join(id.as_str());
+        let meter = Meter::default();
+        let repository = raw(&path, meter.clone())?.open(&Credentials::password(password)).map_err(|error| {
+            if error.is_incorrect_password() {
+                return EngineError::WrongPassword { path: path.clone() };
+            }
+            failed("open", &path)(error)
+        })?;
+        Ok(Self { id: id.clone(), path, repository, meter })
+    }
+
+    /// The first 16 digits of restic's repository id.
+    #[must_use]
+    pub const fn id(&self) -> &RepositoryId {
+        &self.id
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes one snapshot of `mirror`, shown as `/`, even when nothing changed. `advance` hears of file bytes.
+    ///
+    /// # Errors
+    /// When the repository can't be written, or when a file of the mirror didn't get in; then there is no new snapshot.
+    pub fn back_up(&self, mirror: &Path, advance: Advance) -> Result<BackupSummary, EngineError> {
+        let folder = |source| EngineError::Folder { action: "read the mirror", path: mirror.to_path_buf(), source };
+        let mirror = fs::canonicalize(mirror).map_err(folder)?;
+        let expected = measure(&mirror).map_err(folder)?.files;
+        let source = MirrorSource::new(&mirror);
+
+        self.meter.report_to(advance);
+        let repository = self.reopened()?.to_indexed_ids().map_err(self.failed("read the index of"))?;
+        let options = BackupOptions::default().as_path(PathBuf::from("/")).no_scan(true);
+        let snapshot = SnapshotOptions::default()
+            .command("drawbridge run".to_owned())
+            .add_tags(TAG)
+            .and_then(|options| options.to_snapshot())
+            .map_err(self.failed("describe a snapshot of"))?;
+        let snapshot = repository
+            .archive(&options, &source, snapshot, std::slice::from_ref(&mirror))
+            .map_err(self.failed("back up into"))?;
+
+        let summary = snapshot.summary.as_ref();
+        let processed = summary.map_or(0, |summary| summary.total_files_processed);
+        let mut dropped = source.problems.take();
+        if !dropped.is_empty() || processed != expected {
+            if dropped.is_empty() {
+                dropped = self.missing_from(&snapshot, &mirror)?;
+            }
+            self.repository.delete_snapshots(&[snapshot.id]).map_err(self.failed("take a snapshot back from"))?;
+            return Err(EngineError::Incomplete { expected, files: dropped });
+        }
+        Ok(BackupSummary {
+            snapshot: snapshot.id.to_hex().as_str().to_owned(),
+            files: processed,
+            bytes: summary.map_or(0, |summary| summary.total_bytes_processed),
+            added_bytes: summary.map_or(0, |summary| summary.data_added_packed),
+        })
+    }
+
+    /// Every snapshot, oldest first.
+    ///
+    /// # Errors
+    /// When one can't be read.
+    pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>, EngineError> {
+        let mut snapshots = self.repository.get_all_snapshots().map_err(self.failed("list the snapshots of"))?;
+        snapshots.sort();
+        Ok(snapshots.iter().map(|snapshot| self.describe(snapshot)).collect())
+    }
+
+    /// The packs that an index names, with their sizes in bytes. Any other pack is what an interrupted backup left.
+    ///
+    /// # Errors
+    /// When an index can't be read.
+    pub fn referenced_packs(&self) -> Result<HashMap<Sha256Digest, u64>, EngineError> {
+        let mut packs = HashMap::new();
+        for file in self.repository.stream_files::<IndexFile>().map_err(self.failed("read the index of"))? {
+            let (_, index) = file.map_err(self.failed("read the index of"))?;
+            for pack in index.packs {
+                packs.insert(digest(&pack.id)?, u64::from(pack.pack_size()));
+            }
+        }
+        Ok(packs)
+    }
+
+    fn describe(&self, snapshot: &SnapshotFile) -> SnapshotInfo {
+        let summary = snapshot.summary.as_ref();
+        let time = Timestamp::from_nanosecond(snapshot.time.timestamp().as_nanosecond()).unwrap_or(Timestamp::UNIX_EPOCH);
+        SnapshotInfo {
+            id: snapshot.id.to_hex().as_str().to_owned(),
+            repository: self.id.clone(),
+            time,
+            files: summary.map_or(0, |summary| summary.total_files_processed),
+            bytes: summary.map_or(0, |summary| summary.total_bytes_processed),
+            added_bytes: summary.map_or(0, |summary| summary.data_added_packed),
+        }
+    }
+
+    /// Which files of the mirror a snapshot lacks, for the case that the engine dropped some without asking the source.
+    fn missing_from(&self, snapshot: &SnapshotFile, mirror: &Path) -> Result<Vec<Dropped>, EngineError> {
+        let repository = self.reopened()?.to_indexed().map_err(self.failed("read the index of"))?;
+        let root = repository.node_from_snapshot_and_path(snapshot, "").map_err(self.failed("read a tree of"))?;
+        let mut held = BTreeSet::new();
+        for entry in repository.ls(&root, &LsOptions::default()).map_err(self.failed("list a tree of"))? {
+            held.insert(entry.map_err(self.failed("list a tree of"))?.0);
+        }
+        let missing = walk(mirror).filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir()).filter_map(|entry| {
+            let relative = entry.path().strip_prefix(mirror).ok()?;
+            (!held.contains(relative)).then(|| Dropped {
+                path: entry.path().to_path_buf(),
+                reason: "the engine did not store it".to_owned(),
+            })
+        });
+        Ok(missing.collect())
+    }
+
+    /// The engine takes a repository apart to read its index. Opening it again by its key takes no time; by its password it takes a second.
+    fn reopened(&self) -> Result<Repository<OpenStatus>, EngineError> {
+        let key = Credentials::Masterkey(self.repository.key());
+        raw(&self.path, self.meter.clone())?.open(&key).map_err(self.failed("open"))
+    }
+
+    fn failed(&self, action: &'static str) -> impl Fn(Box<RusticError>) -> EngineError + '_ {
+        failed(action, &self.path)
+    }
+}
+
+/// The engine's own words on an error, with what was tried and where.
+fn failed(action: &'static str, path: &Path) -> impl Fn(Box<RusticError>) -> EngineError + use<> {
+    let path = path.to_path_buf();
+    move |error| EngineError::Repository { action, path: path.clone(), source: EngineFailure(error) }
+}
+
+fn raw(path: &Path, meter: Meter) -> Result<Repository<()>, EngineError> {
+    let text = path.to_str().ok_or_else(|| EngineError::Folder {
+        action: "use",
+        path: path.to_path_buf(),
+        source: io::Error::new(io::ErrorKind::InvalidInput, "the path of the state folder is not valid UTF-8"),
+    })?;
+    let backend = LocalBackend::new(text, []).map_err(failed("reach", path))?;
+    let backends = RepositoryBackends::new(Arc::new(backend), None);
+    // The repository is on this disk already: a cache would be a second copy of its index.
+    let options = RepositoryOptions::default().no_cache(true);
+    Repository::new_with_progress(&options, &backends, meter).map_err(failed("reach", path))
+}
+
+fn layout() -> ConfigOptions {
+    let limit = ByteSize(PACK_LIMIT_BYTES);
+    ConfigOptions::default()
+        .set_version(2)
+        .set_datapack_size(ByteSize(PACK_BYTES))
+        .set_datapack_size_limit(limit)
+        .set_treepack_size_limit(limit)
+}
+
+fn short_id(repository: &Repository<OpenStatus>) -> Result<RepositoryId, EngineError> {
+    let id = repository.config().id.to_hex();
+    Ok(id.as_str().get(..16).unwrap_or_default().parse()?)
+}
+
+fn digest(id: &Id) -> Result<Sha256Digest, EngineError> {
+    Ok(id.to_hex().as_str().parse()?)
+}
+
+fn make_private(folder: &Path) -> Result<(), EngineError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| EngineError::Folder {
+        action: "make the folder",
+        path: folder.to_path_buf(),
+        source,
+    })
+}
+
+/// What a creation that was cut off has left. Nothing was ever backed up into it.
+fn remove_unfinished(folder: &Path) -> Result<(), EngineError> {
+    let clean = || -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+                fs::remove_dir_all(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    clean().map_err(|source| EngineError::Folder { action: "clean up", path: folder.to_path_buf(), source })
+}
+
+/// Every snapshot in every repository below `folder`, oldest first; one repository for each generation that this disk still holds.
+///
+/// # Errors
+/// When a repository can't be read.
+pub fn list_snapshots(folder: &Path, password: &str) -> Result<Vec<SnapshotInfo>, EngineError> {
+    let error = |source| EngineError::Folder { action: "list", path: folder.to_path_buf(), source };
+    let mut snapshots = Vec::new();
+    let entries = match fs::read_dir(folder) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(snapshots),
+        entries => entries.map_err(error)?,
+    };
+    for entry in entries {
+        let name = entry.map_err(error)?.file_name();
+        if let Some(id) = name.to_str().and_then(|name| name.parse::<RepositoryId>().ok()) {
+            snapshots.extend(LocalRepository::open(folder, &id, password)?.snapshots()?);
+        }
+    }
+    snapshots.sort_by_key(|snapshot| snapshot.time);
+    Ok(snapshots)
+}

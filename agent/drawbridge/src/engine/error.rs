@@ -1,0 +1,74 @@
+use std::io;
+use std::path::PathBuf;
+
+use drawbridge_wire::InvalidName;
+use rustic_core::RusticError;
+use thiserror::Error;
+
+use super::Dropped;
+
+/// How many dropped files an error names.
+const NAMED_FILES: usize = 10;
+
+/// What can go wrong with the local repository.
+#[derive(Debug, Error)]
+pub enum EngineError {
+    /// The repository's folder can't be made or read.
+    #[error("cannot {action} {}", path.display())]
+    Folder {
+        /// What was tried.
+        action: &'static str,
+        /// On which path.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A key of the repository exists, but not for this password.
+    #[error(
+        "the repository password does not open the local repository {}: put the right password back into \
+         [repository] password_file, or move that folder away to begin a new repository", path.display()
+    )]
+    WrongPassword {
+        /// The repository.
+        path: PathBuf,
+    },
+    /// The engine failed.
+    #[error("cannot {action} the local repository {}", path.display())]
+    Repository {
+        /// What was tried.
+        action: &'static str,
+        /// The repository.
+        path: PathBuf,
+        /// What the engine says.
+        source: EngineFailure,
+    },
+    /// A name of the engine's that isn't one of ours.
+    #[error("the engine named something in the local repository in an unknown way")]
+    Name(#[from] InvalidName),
+    /// The engine's threads ended without an answer.
+    #[error("the backup engine stopped unexpectedly")]
+    Stopped(#[from] tokio::task::JoinError),
+    /// The snapshot would not have held everything; it was taken back.
+    #[error("{} of {expected} files did not get into the snapshot, which was taken back: {}", files.len().max(1), name_files(files))]
+    Incomplete {
+        /// How many files the mirror holds.
+        expected: u64,
+        /// Which are missing.
+        files: Vec<Dropped>,
+    },
+}
+
+/// An error of `rustic_core` on one line; its own form is a page long.
+#[derive(Debug, Error)]
+#[error("{}", .0.display_log().trim_start_matches("Error: "))]
+pub struct EngineFailure(pub(super) Box<RusticError>);
+
+fn name_files(files: &[Dropped]) -> String {
+    let mut named: Vec<String> =
+        files.iter().take(NAMED_FILES).map(|file| format!("{} ({})", file.path.display(), file.reason)).collect();
+    if files.len() > NAMED_FILES {
+        named.push(format!("and {} more", files.len() - NAMED_FILES));
+    }
+    named.join(", ")
+}
+

@@ -1,0 +1,18 @@
+//! `drawbridge`, the agent: gathers a site's files into a mirror, backs the mirror up into a local repository, and
+//! carries what the vault lacks across a bridge that exists only for that.
+
+pub mod cli;
+pub mod cloud;
+pub mod commands;
+pub mod config;
+pub mod cross;
+pub mod engine;
+pub mod exit;
+pub mod gather;
+pub mod history;
+pub mod journal;
+pub mod secret;
+pub mod state;
+pub mod state_file;
+pub mod stock;
+pub mod ui;
