@@ -1,0 +1,49 @@
+"""The three programs behind `cargo local`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def main() -> int:
+    arguments = _parser().parse_args()
+    # Imports are here because each program needs its own, and some take seconds.
+    if arguments.program == "serve":
+        from drawbridge_emulator import server
+
+        return server.serve(arguments.port, arguments.state_dir, arguments.region, arguments.account)
+    if arguments.program == "deploy":
+        from drawbridge_emulator import deploy
+
+        return deploy.deploy(arguments)
+    from drawbridge_emulator import machines
+
+    return machines.run(arguments.endpoint_url, arguments.region, arguments.account, arguments.state_dir)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="drawbridge_emulator", description="The local AWS of Drawbridge.")
+    programs = parser.add_subparsers(dest="program", required=True)
+    serve = programs.add_parser("serve", help="run the emulated AWS")
+    serve.add_argument("--port", type=int, required=True)
+    deploy = programs.add_parser("deploy", help="deploy the template into it, as sam deploy would")
+    deploy.add_argument("--template", type=Path, required=True)
+    deploy.add_argument("--packages", type=Path, required=True, help="the folder with the functions' zip files")
+    deploy.add_argument("--stack-name", required=True)
+    deploy.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="template parameters")
+    deploy.add_argument("--out", type=Path, required=True, help="where to write outputs and keys, as JSON")
+    machines = programs.add_parser("machines", help="play the machines of its instances")
+    for program in (deploy, machines):
+        program.add_argument("--endpoint-url", required=True)
+    for program in (serve, machines):
+        program.add_argument("--state-dir", type=Path, required=True)
+    for program in (serve, deploy, machines):
+        program.add_argument("--region", required=True)
+        program.add_argument("--account", required=True)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
