@@ -1,0 +1,239 @@
+//! The state machine, the template and the code, held against each other.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drawbridge_local::Workspace;
+use drawbridge_wire as wire;
+use serde_json::Value;
+use serde_yaml_ng::Value as Yaml;
+
+fn machine() -> Value {
+    let path = Workspace::here().root().join("statemachine/backup.asl.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn states(machine: &Value) -> BTreeMap<String, Value> {
+    machine["States"].as_object().unwrap().iter().map(|(name, state)| (name.clone(), state.clone())).collect()
+}
+
+fn tasks(machine: &Value) -> BTreeMap<String, Value> {
+    let tasks: BTreeMap<_, _> = states(machine).into_iter().filter(|(_, state)| state["Type"] == "Task").collect();
+    assert!(tasks.len() >= 4, "{tasks:?}");
+    tasks
+}
+
+/// Where a state can go next, on success, by choice or by any error.
+fn successors(state: &Value) -> Vec<String> {
+    let field = |value: &Value, name: &str| value[name].as_str().map(str::to_owned);
+    let listed = |name: &str| state[name].as_array().cloned().unwrap_or_default();
+    let mut next: Vec<String> = field(state, "Next").into_iter().chain(field(state, "Default")).collect();
+    next.extend(listed("Catch").iter().chain(&listed("Choices")).filter_map(|branch| field(branch, "Next")));
+    next
+}
+
+fn reachable(machine: &Value, from: &str, without: &str) -> BTreeSet<String> {
+    let states = states(machine);
+    let (mut seen, mut queue) = (BTreeSet::new(), vec![from.to_owned()]);
+    while let Some(name) = queue.pop() {
+        if name != without && seen.insert(name.clone()) {
+            queue.extend(successors(states.get(&name).unwrap_or_else(|| panic!("no state {name}"))));
+        }
+    }
+    seen
+}
+
+/// The template's YAML with CloudFormation's tags.
+fn template() -> Yaml {
+    serde_yaml_ng::from_str(&std::fs::read_to_string(Workspace::here().template()).unwrap()).unwrap()
+}
+
+fn parameter(template: &Yaml, name: &str, field: &str) -> u64 {
+    template["Parameters"][name][field].as_u64().unwrap_or_else(|| panic!("{name} has no {field}"))
+}
+
+#[test]
+fn every_task_has_a_timeout_and_catches_everything() {
+    for (name, task) in tasks(&machine()) {
+        assert!(task.get("TimeoutSeconds").is_some(), "{name} has no timeout");
+        let catch = task["Catch"].as_array().unwrap_or_else(|| panic!("{name} catches nothing"));
+        let all = catch.iter().find(|catcher| catcher["ErrorEquals"] == serde_json::json!(["States.ALL"]));
+        let next = all.unwrap_or_else(|| panic!("{name} does not catch States.ALL"))["Next"].as_str().unwrap();
+        let expected = if name == "DestroyJumpBox" { "JumpBoxNotDestroyed" } else { "DestroyJumpBox" };
+        assert_eq!(next, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_state_that_waits_for_the_agent_has_a_heartbeat() {
+    assert!(tasks(&machine())["AwaitUpload"].get("HeartbeatSeconds").is_some());
+}
+
+#[test]
+fn every_path_from_provisioning_passes_destruction() {
+    let machine = machine();
+    assert_eq!(machine["StartAt"], "ProvisionJumpBox");
+    let states = states(&machine);
+    let around = reachable(&machine, "ProvisionJumpBox", "DestroyJumpBox");
+    let ends: Vec<_> = around.iter().filter(|name| successors(&states[*name]).is_empty()).collect();
+    assert!(ends.is_empty(), "reached without DestroyJumpBox: {ends:?}");
+    let all = reachable(&machine, "ProvisionJumpBox", "");
+    assert_eq!(all, states.keys().cloned().collect(), "every state is reachable");
+}
+
+#[test]
+fn success_needs_a_good_verdict_and_is_never_the_default() {
+    let states = states(&machine());
+    let judge = &states["JudgeRun"];
+    assert_eq!(judge["Default"], "BackupFailed");
+    for choice in judge["Choices"].as_array().unwrap() {
+        let condition = choice["Condition"].as_str().unwrap();
+        assert!(condition.contains("$verdict.verdict = 'good'") && condition.contains("$not($exists($failure.error))"));
+    }
+    let good = serde_json::to_value(wire::Verdict::Good).unwrap();
+    assert_eq!(good, "good", "the condition names the verdict as verify writes it");
+}
+
+#[test]
+fn every_error_name_that_is_matched_exists() {
+    let owned: BTreeSet<&str> = drawbridge_aws::ERROR_NAMES.into_iter().collect();
+    // Step Functions' own, and those that its Lambda and SSM integrations report.
+    let integration = |name: &str| ["States.", "Lambda.", "Ssm."].iter().any(|service| name.starts_with(service));
+    let mut matched = 0;
+    for (state, task) in tasks(&machine()) {
+        for field in ["Retry", "Catch"] {
+            for matcher in task[field].as_array().into_iter().flatten() {
+                for name in matcher["ErrorEquals"].as_array().unwrap() {
+                    let name = name.as_str().unwrap();
+                    assert!(integration(name) || owned.contains(name), "{state} matches {name}, which nobody raises");
+                    matched += usize::from(owned.contains(name));
+                }
+            }
+        }
+    }
+    assert!(matched > 0, "the functions' own errors are matched somewhere");
+}
+
+#[test]
+fn every_lambda_task_retries_what_aws_recommends() {
+    let recommended = [
+        "Lambda.ClientExecutionTimeoutException",
+        "Lambda.ServiceException",
+        "Lambda.AWSLambdaException",
+        "Lambda.SdkClientException",
+        "Lambda.TooManyRequestsException",
+    ];
+    for (name, task) in tasks(&machine()) {
+        if !task["Resource"].as_str().unwrap().contains("lambda") {
+            continue;
+        }
+        let retried: BTreeSet<&str> = task["Retry"]
+            .as_array()
+            .unwrap_or_else(|| panic!("{name} retries nothing"))
+            .iter()
+            .flat_map(|retry| retry["ErrorEquals"].as_array().unwrap())
+            .map(|error| error.as_str().unwrap())
+            .collect();
+        let all = retried.contains("States.ALL");
+        assert!(all || recommended.iter().all(|error| retried.contains(error)), "{name} retries {retried:?}");
+    }
+}
+
+#[test]
+fn every_substitution_is_in_the_template_and_the_other_way_round() {
+    let text = machine().to_string();
+    let used: BTreeSet<&str> =
+        text.split("${").skip(1).map(|rest| rest.split_once('}').expect("a closed substitution").0).collect();
+    let template = template();
+    let substitutions = template["Resources"]["Backup"]["Properties"]["DefinitionSubstitutions"].as_mapping().unwrap();
+    let given: BTreeSet<&str> = substitutions.keys().map(|name| name.as_str().unwrap()).collect();
+    assert_eq!(used, given);
+}
+
+/// The names of the fields that a wire type writes.
+fn fields(value: impl serde::Serialize) -> BTreeSet<String> {
+    serde_json::to_value(value).unwrap().as_object().unwrap().keys().cloned().collect()
+}
+
+#[test]
+fn what_the_states_send_is_what_the_functions_parse() {
+    let tasks = tasks(&machine());
+    let payload = |state: &str| {
+        let payload = tasks[state]["Arguments"]["Payload"].as_object().unwrap();
+        payload.keys().cloned().collect::<BTreeSet<String>>()
+    };
+    let run: wire::RunId = "home-20261123T203000Z".parse().unwrap();
+    let repository: wire::VaultRepository = "2026-11-0123456789abcdef".parse().unwrap();
+    let digest = wire::Sha256Digest::from_bytes([7; 32]);
+    let input = wire::RunInput {
+        repository: repository.clone(),
+        public_key: String::new(),
+        source_cidr: "127.0.0.1/32".parse().unwrap(),
+        objects: 1,
+        bytes: 1,
+        manifest_sha256: digest,
+        window_seconds: 60,
+    };
+    let text = machine().to_string();
+    for (field, _) in text.match_indices("$states.context.Execution.Input.") {
+        let name = &text[field + "$states.context.Execution.Input.".len()..];
+        let name: String = name.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_' || c.is_ascii_digit()).collect();
+        assert!(fields(&input).contains(&name), "the states read {name} from the input");
+    }
+    let provision = wire::ProvisionEvent {
+        run: run.clone(),
+        execution_arn: String::new(),
+        started_at: wire::Timestamp::UNIX_EPOCH,
+        task_token: String::new().into(),
+        input,
+    };
+    assert_eq!(payload("ProvisionJumpBox"), fields(provision));
+    assert_eq!(payload("VerifyBackup"), fields(wire::VerifyEvent { run: run.clone(), repository, manifest_sha256: digest }));
+    assert_eq!(payload("DestroyJumpBox"), fields(wire::DestroyRequest::Run(run)));
+    let record = tasks["AwaitUpload"]["Arguments"]["Value"].as_str().unwrap();
+    for field in ["'task_token'", "'bridge'"] {
+        assert!(record.contains(field), "{record}");
+    }
+}
+
+#[test]
+fn the_executions_timeout_exceeds_the_sum_of_its_parts_at_their_ceilings() {
+    let (machine, template) = (machine(), template());
+    let most = |name: &str| parameter(&template, name, "MaxValue");
+    let attempts = 1 + machine["States"]["DestroyJumpBox"]["Retry"][0]["MaxAttempts"].as_u64().unwrap();
+    let longest = most("BootSeconds") + most("WindowMaxSeconds") + most("VerifySeconds") + attempts * (most("DestroySeconds") + 30);
+    let execution = machine["TimeoutSeconds"].as_u64().unwrap();
+    assert!(longest < execution, "{longest} s of states in {execution} s of execution");
+}
+
+#[test]
+fn the_defaults_keep_their_promises() {
+    let template = template();
+    let default = |name: &str| parameter(&template, name, "Default");
+    assert!(default("HeartbeatSeconds") * 2 < default("WindowBaseSeconds"), "a heartbeat fits the shortest window twice");
+    assert_eq!(template["Parameters"]["Generation"]["Default"], "month");
+    assert!(default("LockDays") >= 31 + default("PromisedDays"), "the last snapshot of a month is locked long enough");
+    assert!(default("ExpireDays") > default("LockDays"), "nothing expires while it is locked");
+    assert_eq!(template["Parameters"]["Platform"]["Default"], "aws", "it deploys on AWS as it is");
+}
+
+#[test]
+fn the_box_is_bound_by_its_template() {
+    let template = template();
+    let resources = &template["Resources"];
+    let group = &resources["BoxSecurityGroup"]["Properties"];
+    assert!(group.get("SecurityGroupIngress").is_none(), "no inbound rule at rest");
+    assert_eq!(group["SecurityGroupEgress"].as_sequence().unwrap().len(), 1, "one way out");
+    let data = &resources["BoxTemplate"]["Properties"]["LaunchTemplateData"];
+    assert_eq!(data["InstanceInitiatedShutdownBehavior"], "terminate");
+    assert_eq!(data["MetadataOptions"]["HttpTokens"], "required");
+    assert_eq!(data["MetadataOptions"]["HttpPutResponseHopLimit"], 1);
+    let vault = &resources["Vault"];
+    assert_eq!((&vault["DeletionPolicy"], &vault["UpdateReplacePolicy"]), (&"Retain".into(), &"Retain".into()));
+    assert_eq!(vault["Properties"]["VersioningConfiguration"]["Status"], "Enabled");
+    assert_eq!(vault["Properties"]["ObjectLockEnabled"], true);
+    let role = &resources["BoxRole"]["Properties"]["Policies"];
+    let statements = role[0]["PolicyDocument"]["Statement"].as_sequence().unwrap();
+    assert_eq!(statements.len(), 1);
+    assert_eq!(statements[0]["Action"], "s3:PutObject", "the box can put and nothing else");
+}

@@ -1,0 +1,20 @@
+//! What the end-to-end tests share: a whole local stack, an agent in it, and the peers from Debian's packages.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests stop at the first thing that isn't as it should be"
+)]
+
+mod agent;
+mod open_run;
+mod peers;
+mod rig;
+mod run;
+
+pub use agent::{Agent, Finished, program};
+pub use open_run::{Forward, OpenRun, digest, invoke};
+pub use peers::need;
+pub use rig::Rig;
+pub use run::{Execution, wait_until};

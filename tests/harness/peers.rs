@@ -1,0 +1,45 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+/// One installation at a time.
+static INSTALLING: Mutex<()> = Mutex::new(());
+
+/// Where Debian forbids its packages to start services; `sshd` is to run when a test starts it and not before.
+const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
+
+/// The path of a program that a test needs beside Rust's crates. Installs its Debian package when it may, and otherwise
+/// fails with one line that names it.
+pub fn need(program: &str, package: &str) -> PathBuf {
+    let _one_at_a_time = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(path) = find(program) {
+        return path;
+    }
+    let by_hand = format!("{program} is needed for this test: apt-get install {package}");
+    assert!(rustix::process::geteuid().is_root() && find("apt-get").is_some(), "{by_hand}");
+    install(package);
+    find(program).unwrap_or_else(|| panic!("{by_hand} (tried, without success)"))
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let folders = path.split(':').chain(["/usr/sbin", "/usr/bin", "/sbin"]);
+    folders.map(|folder| Path::new(folder).join(program)).find(|candidate| candidate.is_file())
+}
+
+fn install(package: &str) {
+    let policy = Path::new(SERVICE_POLICY);
+    let ours = !policy.exists();
+    if ours {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::write(policy, "#!/bin/sh\nexit 101\n").unwrap();
+        std::fs::set_permissions(policy, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", package]] {
+        // What went wrong shows in `need`: the program is still missing.
+        let _status = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
+    }
+    if ours {
+        std::fs::remove_file(policy).unwrap();
+    }
+}

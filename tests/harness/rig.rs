@@ -1,0 +1,149 @@
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use drawbridge_local::{
+    AgentFiles, Clients, Credentials, LocalStack, Requirements, Source, StackDescription, UpOptions, Workspace, interpreter,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Agent, Execution, wait_until};
+
+/// A whole local stack of a test's own, with one source folder for its agent. Dropping it takes everything down.
+pub struct Rig {
+    // Dropped first: nothing may run in the folder that goes next.
+    stack: LocalStack,
+    clients: Clients,
+    folder: TempDir,
+}
+
+/// Durations for tests: long enough for a busy machine, short enough to wait for.
+const SHORT: [(&str, &str); 2] = [("BootSeconds", "90"), ("HeartbeatSeconds", "6")];
+
+impl Rig {
+    /// Brings a stack up whose agent gathers [`Rig::source`].
+    pub async fn up() -> Self {
+        Self::up_with(&[]).await
+    }
+
+    /// As [`Rig::up`], with further template parameters.
+    pub async fn up_with(set: &[(&str, &str)]) -> Self {
+        let folder = tempfile::Builder::new().prefix("drawbridge-test-").tempdir().unwrap();
+        let source = folder.path().join("source");
+        std::fs::create_dir(&source).unwrap();
+        let sources = vec![Source { name: "files".to_owned(), paths: vec![source], ..Source::default() }];
+        let set = SHORT.iter().chain(set).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let options = UpOptions { state_dir: folder.path().join("stack"), set, port: None, sources };
+        let stack = tokio::task::spawn_blocking(move || LocalStack::up(&Workspace::here(), &options, &|_| ()))
+            .await
+            .unwrap()
+            .unwrap_or_else(|problem| panic!("{problem}: {:?}", std::error::Error::source(&problem)));
+        let clients = Clients::new(stack.description(), &stack.description().admin).await;
+        Self { stack, clients, folder }
+    }
+
+    /// A folder that goes with the rig.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the agent gathers; empty at first.
+    pub fn source(&self) -> PathBuf {
+        self.folder.path().join("source")
+    }
+
+    /// The agent's copy of [`Rig::source`], and of everything else it gathered.
+    pub fn mirror(&self) -> PathBuf {
+        self.files().state_dir().join("mirror")
+    }
+
+    /// The agent's files.
+    pub fn files(&self) -> AgentFiles {
+        AgentFiles::new(&self.folder.path().join("stack"))
+    }
+
+    /// The agent of this stack.
+    pub fn agent(&self) -> Agent {
+        Agent::new(self.stack.description().agent.config.clone())
+    }
+
+    /// The stack's description.
+    pub fn stack(&self) -> &StackDescription {
+        self.stack.description()
+    }
+
+    /// The operator's clients.
+    pub fn clients(&self) -> &Clients {
+        &self.clients
+    }
+
+    /// Clients with the agent's own key.
+    pub async fn agent_clients(&self) -> Clients {
+        Clients::new(self.stack(), &self.stack().agent.credentials).await
+    }
+
+    /// Clients that act as one of the stack's roles. The operator lets itself in for that; on AWS it could too.
+    pub async fn role_clients(&self, role: &str) -> Clients {
+        let python = interpreter(&Workspace::here(), Requirements::Emulator).unwrap();
+        let script = Workspace::here().root().join("tests/harness/assume_role.py");
+        let admin = &self.stack().admin;
+        let output = Command::new(python)
+            .arg(script)
+            .args([&self.stack().endpoint_url, &self.stack().region, &admin.access_key_id, &admin.secret_access_key, role])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+        let credentials = Credentials { access_key_id: text("AccessKeyId"), secret_access_key: text("SecretAccessKey") };
+        Clients::with_session(self.stack(), &credentials, Some(text("SessionToken"))).await
+    }
+
+    /// The newest execution.
+    pub async fn latest_execution(&self) -> Execution {
+        let list = self.clients.sfn.list_executions().state_machine_arn(&self.stack().state_machine_arn).send().await.unwrap();
+        Execution::describe(&self.clients, list.executions().first().expect("an execution").execution_arn()).await
+    }
+
+    /// How many executions there are.
+    pub async fn executions(&self) -> usize {
+        let list = self.clients.sfn.list_executions().state_machine_arn(&self.stack().state_machine_arn).send().await.unwrap();
+        list.executions().len()
+    }
+
+    /// Keys of the vault below a prefix, with every version's id: what may only ever grow.
+    pub async fn versions(&self, prefix: &str) -> std::collections::BTreeSet<(String, String)> {
+        let mut found = std::collections::BTreeSet::new();
+        let (mut key_marker, mut version_marker) = (None, None);
+        loop {
+            let page = self.clients.s3.list_object_versions().bucket(&self.stack().vault).prefix(prefix);
+            let page = page.set_key_marker(key_marker).set_version_id_marker(version_marker).send().await.unwrap();
+            assert!(page.delete_markers().is_empty(), "nobody deletes: {:?}", page.delete_markers());
+            for version in page.versions() {
+                found.insert((version.key().unwrap().to_owned(), version.version_id().unwrap_or_default().to_owned()));
+            }
+            if page.is_truncated() != Some(true) {
+                return found;
+            }
+            (key_marker, version_marker) =
+                (page.next_key_marker().map(str::to_owned), page.next_version_id_marker().map(str::to_owned));
+        }
+    }
+
+    /// Waits until nothing of any run is left; fails when that takes longer than `seconds`.
+    pub async fn nothing_is_left_within(&self, seconds: u64) {
+        wait_until(seconds, "nothing is left of the run", async || {
+            let left = self.clients.leftovers(self.stack()).await.unwrap();
+            if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
+        })
+        .await;
+    }
+
+    /// Copies the vault's repository of an execution into a folder of its own and answers that.
+    pub async fn vault_copy(&self, execution: &Execution, name: &str) -> PathBuf {
+        let copy = self.folder.path().join(name);
+        let prefix = format!("repo/{}/", execution.repository());
+        drawbridge_local::restore::fetch(&self.clients.s3, &self.stack().vault, &prefix, &copy).await.unwrap();
+        copy
+    }
+}

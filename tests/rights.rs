@@ -1,0 +1,156 @@
+//! Who may do what, tried with IAM enforced: each principal's own rights, and everything else denied.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::fmt::Debug;
+
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use drawbridge_local::Clients;
+use drawbridge_tests::{Rig, invoke};
+use serde_json::{Value, json};
+
+/// Fails unless AWS refused for want of rights.
+#[track_caller]
+fn denied<T: Debug, E: ProvideErrorMetadata + Debug, R: Debug>(what: &str, result: Result<T, SdkError<E, R>>) {
+    let error = result.expect_err(what);
+    let code = error.code().unwrap_or_default().to_owned();
+    let words = ["AccessDenied", "AccessDeniedException", "UnauthorizedOperation"];
+    assert!(words.contains(&code.as_str()), "{what} was not denied but failed: {code} {error:?}");
+}
+
+/// Every action of EC2, SSM and IAM that the stack's parts use between them.
+async fn denied_elsewhere(rig: &Rig, who: &Clients, allowed: &[&str]) {
+    let stack = rig.stack();
+    let except = |action: &str| allowed.contains(&action);
+    if !except("ec2:DescribeInstances") {
+        denied("ec2:DescribeInstances", who.ec2.describe_instances().send().await);
+    }
+    denied("ec2:RunInstances", who.ec2.run_instances().image_id("ami-1").min_count(1).max_count(1).send().await);
+    let id = "i-0123456789abcdef0";
+    denied("ec2:TerminateInstances", who.ec2.terminate_instances().instance_ids(id).send().await);
+    let group = &stack.security_group;
+    denied("ec2:Authorize", who.ec2.authorize_security_group_ingress().group_id(group).cidr_ip("0.0.0.0/0").send().await);
+    let name = format!("/drawbridge/{}/x/other", stack.site);
+    denied("ssm:GetParameter", who.ssm.get_parameter().name(&name).send().await);
+    if !except("ssm:PutParameter") {
+        denied("ssm:PutParameter", who.ssm.put_parameter().name(&name).value("x").send().await);
+    }
+    denied("states:StopExecution", who.sfn.stop_execution().execution_arn(execution_arn(rig)).send().await);
+}
+
+async fn denied_in_the_vault(rig: &Rig, who: &Clients, put: &str) {
+    let vault = &rig.stack().vault;
+    denied("s3:ListBucket", who.s3.list_objects_v2().bucket(vault).send().await);
+    denied("s3:GetObject", who.s3.get_object().bucket(vault).key("repo/planted").send().await);
+    denied("s3:DeleteObject", who.s3.delete_object().bucket(vault).key("repo/planted").send().await);
+    denied("s3:PutObject", who.s3.put_object().bucket(vault).key(put).body(vec![1].into()).send().await);
+}
+
+fn execution_arn(rig: &Rig) -> String {
+    let machine = rig.stack().state_machine_arn.replace(":stateMachine:", ":execution:");
+    format!("{machine}:home-20261123T203000Z")
+}
+
+async fn plant(rig: &Rig) {
+    let vault = &rig.stack().vault;
+    let put = rig.clients().s3.put_object().bucket(vault).key("repo/planted").body(vec![7].into());
+    put.send().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_agent_may_ask_for_a_bridge_and_nothing_else() {
+    let rig = Rig::up().await;
+    plant(&rig).await;
+    let agent = rig.agent_clients().await;
+    let functions = &rig.stack().functions;
+    // Its own three answer. What they answer to nonsense is an error of theirs, not of IAM's.
+    for function in [&functions.start, &functions.session, &functions.report] {
+        let answer = invoke::<Value>(&agent, function, &json!({"nonsense": true})).await.unwrap_err();
+        assert!(answer.contains("InvalidRequest"), "{function}: {answer}");
+    }
+    let unknown = json!({"run": "home-20261123T203000Z"});
+    let answer = invoke::<Value>(&agent, &functions.session, &unknown).await.unwrap_err();
+    assert!(answer.contains("UnknownRun"), "{answer}");
+    // Everything else the stack uses is denied.
+    for function in [&functions.provision, &functions.ready, &functions.verify, &functions.destroy] {
+        let answer = invoke::<Value>(&agent, function, &json!({})).await.unwrap_err();
+        assert!(answer.contains("AccessDenied"), "{function}: {answer}");
+    }
+    denied_in_the_vault(&rig, &agent, "repo/2026-11-0123456789abcdef/config").await;
+    denied_elsewhere(&rig, &agent, &[]).await;
+    let machine = &rig.stack().state_machine_arn;
+    denied("states:StartExecution", agent.sfn.start_execution().state_machine_arn(machine).input("{}").send().await);
+    denied("states:ListExecutions", agent.sfn.list_executions().state_machine_arn(machine).send().await);
+    denied("states:DescribeExecution", agent.sfn.describe_execution().execution_arn(execution_arn(&rig)).send().await);
+    denied("states:SendTaskSuccess", agent.sfn.send_task_success().task_token("x").output("{}").send().await);
+    let history = agent.sfn.get_execution_history().execution_arn(execution_arn(&rig)).send().await;
+    denied("states:GetExecutionHistory", history);
+    let update = agent.lambda.update_function_configuration().function_name(&functions.start).timeout(3);
+    denied("lambda:UpdateFunctionConfiguration", update.send().await);
+    denied("lambda:ListFunctions", agent.lambda.list_functions().send().await);
+}
+
+#[tokio::test]
+async fn the_box_may_add_to_the_vault_and_nothing_else() {
+    let rig = Rig::up().await;
+    plant(&rig).await;
+    let jump_box = rig.role_clients("drawbridge-BoxRole").await;
+    let vault = &rig.stack().vault;
+    for key in ["repo/2026-11-0123456789abcdef/config", "runs/home-20261123T203000Z/manifest.json"] {
+        jump_box.s3.put_object().bucket(vault).key(key).if_none_match("*").body(vec![1].into()).send().await.expect(key);
+    }
+    denied_in_the_vault(&rig, &jump_box, "artifacts/0000").await;
+    denied("s3:ListObjectVersions", jump_box.s3.list_object_versions().bucket(vault).send().await);
+    let lift = jump_box.s3.put_object_retention().bucket(vault).key("repo/planted");
+    denied("s3:PutObjectRetention", lift.send().await);
+    denied_elsewhere(&rig, &jump_box, &[]).await;
+    denied("states:SendTaskSuccess", jump_box.sfn.send_task_success().task_token("x").output("{}").send().await);
+    let start = jump_box.lambda.invoke().function_name(&rig.stack().functions.start).send().await;
+    denied("lambda:InvokeFunction", start);
+}
+
+#[tokio::test]
+async fn each_functions_role_lacks_what_it_does_not_need() {
+    let rig = Rig::up().await;
+    plant(&rig).await;
+    let vault = &rig.stack().vault;
+    let put = "repo/2026-11-0123456789abcdef/config";
+
+    let start = rig.role_clients("drawbridge-StartFunctionRole").await;
+    denied_in_the_vault(&rig, &start, put).await;
+    denied_elsewhere(&rig, &start, &[]).await;
+    denied("states:SendTaskSuccess", start.sfn.send_task_success().task_token("x").output("{}").send().await);
+
+    let provision = rig.role_clients("drawbridge-ProvisionFunctionRole").await;
+    denied_in_the_vault(&rig, &provision, put).await;
+    // The right to launch is bound to the template and to tags.
+    denied_elsewhere(&rig, &provision, &["ec2:DescribeInstances", "ssm:PutParameter"]).await;
+    let machine = &rig.stack().state_machine_arn;
+    denied("states:StartExecution", provision.sfn.start_execution().state_machine_arn(machine).send().await);
+
+    let ready = rig.role_clients("drawbridge-ReadyFunctionRole").await;
+    denied_in_the_vault(&rig, &ready, put).await;
+    denied_elsewhere(&rig, &ready, &["ec2:DescribeInstances"]).await;
+
+    for name in ["drawbridge-SessionFunctionRole", "drawbridge-ReportFunctionRole"] {
+        let role = rig.role_clients(name).await;
+        denied_in_the_vault(&rig, &role, put).await;
+        denied_elsewhere(&rig, &role, &[]).await;
+    }
+
+    let verify = rig.role_clients("drawbridge-VerifyFunctionRole").await;
+    verify.s3.list_objects_v2().bucket(vault).send().await.expect("verify lists the vault");
+    denied("s3:PutObject", verify.s3.put_object().bucket(vault).key(put).body(vec![1].into()).send().await);
+    denied("s3:DeleteObject", verify.s3.delete_object().bucket(vault).key("repo/planted").send().await);
+    denied_elsewhere(&rig, &verify, &[]).await;
+
+    let destroy = rig.role_clients("drawbridge-DestroyFunctionRole").await;
+    denied_in_the_vault(&rig, &destroy, put).await;
+    denied("states:StartExecution", destroy.sfn.start_execution().state_machine_arn(machine).send().await);
+    let name = format!("/drawbridge/{}/x/session", rig.stack().site);
+    denied("ssm:PutParameter", destroy.ssm.put_parameter().name(name).value("x").send().await);
+    // An instance without this stack's tags is not its business.
+    let foreign = rig.clients().ec2.run_instances().image_id("ami-0123456789abcdef0").min_count(1).max_count(1);
+    let foreign = foreign.send().await.unwrap().instances()[0].instance_id().unwrap().to_owned();
+    denied("ec2:TerminateInstances", destroy.ec2.terminate_instances().instance_ids(&foreign).send().await);
+    rig.clients().ec2.terminate_instances().instance_ids(&foreign).send().await.unwrap();
+}
