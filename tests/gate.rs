@@ -72,7 +72,7 @@ async fn stock_curl_through_the_tunnel_can_only_do_what_was_declared() {
     let hostile: Vec<(u16, String, &str, Vec<u8>)> = vec![
         (403, undeclared_path, "an undeclared name", undeclared),
         (400, data.clone(), "a flipped bit", flipped),
-        (400, data.clone(), "one byte more", longer),
+        (507, data.clone(), "one byte more", longer),
         (400, data.clone(), "nothing", Vec::new()),
         (409, path(ObjectKind::Index), "an index before its packs", contents(ObjectKind::Index)),
         (409, path(ObjectKind::Snapshot), "a snapshot before its index", contents(ObjectKind::Snapshot)),

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -132,6 +133,8 @@ impl LocalStack {
     /// When any step fails; nothing is left running then.
     pub fn up(workspace: &Workspace, options: &UpOptions, tell: &dyn Fn(&str)) -> Result<Self> {
         let state_dir = options.state_dir.as_path();
+        // Said before the minutes that a first build takes.
+        let port = options.port.map_or_else(free_port, ours)?;
         tell("preparing Python");
         let python = interpreter(workspace, Requirements::Emulator)?;
         tell("building the functions, the gate and the agent");
@@ -143,7 +146,7 @@ impl LocalStack {
 
         tell("starting the local AWS");
         let module = Module { python, workspace: workspace.clone(), state_dir: state_dir.to_path_buf() };
-        let (emulator, endpoint_url) = module.serve(options.port)?;
+        let (emulator, endpoint_url) = module.serve(port)?;
         tell("deploying infra/template.yaml");
         let deployment = module.deploy(&endpoint_url, &packages, &options.set)?;
         tell("starting EC2's stand-in");
@@ -212,12 +215,11 @@ impl Module {
         command
     }
 
-    fn serve(&self, port: Option<u16>) -> Result<(Process, String)> {
+    fn serve(&self, port: u16) -> Result<(Process, String)> {
         #[derive(Deserialize)]
         struct Ready {
             endpoint_url: String,
         }
-        let port = port.map_or_else(free_port, Ok)?;
         let mut command = self.command("serve");
         command.arg("--port").arg(port.to_string()).arg("--state-dir").arg(&self.state_dir);
         let log = self.state_dir.join("serve.log");
@@ -313,6 +315,13 @@ fn clear(state_dir: &Path) -> Result<()> {
     }
     fs::create_dir_all(state_dir).context(doing)?;
     fs::write(state_dir.join(MARKER), "cargo local may empty this folder\n").context(doing)
+}
+
+/// The wanted port, if nobody listens there.
+fn ours(port: u16) -> Result<u16> {
+    TcpListener::bind(("127.0.0.1", port))
+        .map(|_| port)
+        .context(|| format!("port {port} of 127.0.0.1 is taken; name another with --port, or none for any free one"))
 }
 
 /// Whether a process of this id exists.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,9 @@ def main() -> int:
     if arguments.program == "serve":
         from drawbridge_emulator import server
 
-        return server.serve(arguments.port, arguments.state_dir, arguments.region, arguments.account)
+        status = server.serve(arguments.port, arguments.state_dir, arguments.region, arguments.account)
+        # Threads may be inside requests that nobody waits for any more.
+        os._exit(status)
     if arguments.program == "deploy":
         from drawbridge_emulator import deploy
 

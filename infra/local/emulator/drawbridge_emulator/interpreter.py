@@ -71,7 +71,7 @@ def install(client_for: Callable[[str, str, str], Any]) -> None:
     _keep_ended_executions_ended()
     _make_task_tokens_single_use()
     _name_heartbeat_timeouts()
-    _let_fail_states_repeat_reserved_errors()
+    _let_reported_errors_have_reserved_names()
     _call_services_as_the_role(client_for)
 
 
@@ -310,13 +310,14 @@ def _name_heartbeat_timeouts() -> None:
     ErrorName.__eq__ = equals_either_way
 
 
-def _let_fail_states_repeat_reserved_errors() -> None:
-    """A Fail state that reports the first error may have to report States.Timeout; moto refuses `States.` there."""
+def _let_reported_errors_have_reserved_names() -> None:
+    """What reports the first error may have to report States.Timeout; moto refuses `States.` in names it is given."""
 
     class ReportedError(ErrorName):
         pass
 
-    state_fail.CustomErrorName = ReportedError
+    for module in (state_fail, state_task_service_callback):
+        module.CustomErrorName = ReportedError
 
 
 # --- Calls to other services -----------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ from pathlib import Path
 from drawbridge_emulator import processes
 
 HOST = "127.0.0.1"
+STOP_SECONDS = 2.0
+"""How long requests may go on once the end is asked for."""
+
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -39,7 +42,8 @@ def serve(port: int, state_dir: Path, region: str, account: str) -> int:
         # It logs each failed state as a dump of its syntax tree; what failed, `stepfunctions` says in a line.
         logging.getLogger("moto").setLevel(logging.CRITICAL)
         _install(port)
-        asyncio.run(_run(port, region, account))
+        # Not asyncio.run: it would wait for the threads that requests run on.
+        asyncio.new_event_loop().run_until_complete(_run(port, region))
     except Unusable as reason:
         print(f"emulator: {reason}", file=sys.stderr, flush=True)
         return 1
@@ -102,7 +106,7 @@ def _install(port: int) -> None:
     stepfunctions.install()
 
 
-async def _run(port: int, region: str, account: str) -> None:
+async def _run(port: int, region: str) -> None:
     from hypercorn.asyncio import serve as listen
     from hypercorn.config import Config
     from ministack.app import app
@@ -122,14 +126,13 @@ async def _run(port: int, region: str, account: str) -> None:
         failure = await asyncio.to_thread(_self_test, port, region)
         if failure:
             raise Unusable(f"self-test failed: {failure}")
+        print(json.dumps({"ready": True, "endpoint_url": _url(port)}), flush=True)
+        await asyncio.wait([server, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         if not stop.is_set():
-            print(json.dumps({"ready": True, "endpoint_url": _url(port)}), flush=True)
-        await server
+            raise Unusable(f"the server ended: {server.exception()}")
     finally:
         stop.set()
-        # Requests may still be running on threads; waiting for them would delay the end.
-        loop.call_later(2, os._exit, 1 if sys.exc_info()[0] else 0)
-        await asyncio.gather(server, return_exceptions=True)
+        await asyncio.wait([server], timeout=STOP_SECONDS)
 
 
 async def _until_listening(port: int, server: asyncio.Task[None]) -> None:
