@@ -10,7 +10,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent_config::Source;
 use crate::error::Context;
-use crate::stack::is_alive;
 use crate::{LocalStack, Problem, Result, StackDescription, UpOptions, Workspace, demo, lint};
 
 /// How long `down` waits for a stack to end what it started.
@@ -153,7 +152,7 @@ fn describe(stack: &StackDescription) {
 
 fn status(state_dir: &Path) -> Result<()> {
     let stack = StackDescription::read(state_dir)?;
-    if !is_alive(stack.pid) {
+    if !stack.owner.is_alive() {
         let at = state_dir.display();
         return Err(Problem::new(format!("the local stack in {at} was killed; start it again: cargo local up")));
     }
@@ -163,15 +162,16 @@ fn status(state_dir: &Path) -> Result<()> {
 
 fn take_down(state_dir: &Path) -> Result<()> {
     let stack = StackDescription::read(state_dir)?;
-    let pid = i32::try_from(stack.pid).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| Problem::new(format!("{} is no process id", stack.pid)))?;
-    if is_alive(stack.pid) {
-        kill_process(pid, Signal::TERM).context(|| format!("cannot end process {}", stack.pid))?;
+    let owner = stack.owner;
+    let pid = i32::try_from(owner.pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| Problem::new(format!("{} is no process id", owner.pid)))?;
+    if owner.is_alive() {
+        kill_process(pid, Signal::TERM).context(|| format!("cannot end process {}", owner.pid))?;
     }
     let until = Instant::now() + DOWN_PATIENCE;
-    while is_alive(stack.pid) {
+    while owner.is_alive() {
         if Instant::now() > until {
-            return Err(Problem::new(format!("process {} does not end", stack.pid)));
+            return Err(Problem::new(format!("process {} does not end", owner.pid)));
         }
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -6,6 +6,7 @@
 mod agent_config;
 mod aws;
 mod error;
+mod owner;
 mod package;
 mod process;
 mod python;
@@ -23,6 +24,7 @@ pub mod timeline;
 pub use agent_config::{AgentFiles, Source};
 pub use aws::{Clients, Leftovers};
 pub use error::{Problem, Result};
+pub use owner::Owner;
 pub use package::build;
 pub use process::Process;
 pub use python::{Requirements, interpreter};

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent_config::{AgentFiles, Source};
 use crate::error::Context;
+use crate::owner::Owner;
 use crate::package::FUNCTIONS;
 use crate::sshd::free_port;
 use crate::{Problem, Process, Requirements, Result, Workspace, interpreter, package};
@@ -73,7 +74,7 @@ pub struct StackDescription {
     /// What the operator has.
     pub admin: Credentials,
     /// The process that holds the stack up.
-    pub pid: u32,
+    pub owner: Owner,
 }
 
 /// The names of the deployed functions.
@@ -221,7 +222,7 @@ impl Module {
             endpoint_url: String,
         }
         let mut command = self.command("serve");
-        command.arg("--port").arg(port.to_string()).arg("--state-dir").arg(&self.state_dir);
+        command.arg("--port").arg(port.to_string()).arg("--state-dir").arg(&self.state_dir).arg("--end-with-stdin");
         let log = self.state_dir.join("serve.log");
         let (process, line) = Process::start_and_read_line("the local AWS", &mut command, &log)?;
         let ready: Ready = serde_json::from_str(&line).context(|| format!("the local AWS said {line:?}"))?;
@@ -249,7 +250,7 @@ impl Module {
 
     fn machines(&self, endpoint_url: &str) -> Result<Process> {
         let mut command = self.command("machines");
-        command.args(["--endpoint-url", endpoint_url]).arg("--state-dir").arg(&self.state_dir);
+        command.args(["--endpoint-url", endpoint_url]).arg("--state-dir").arg(&self.state_dir).arg("--end-with-stdin");
         Process::start("EC2's stand-in", &mut command, &self.state_dir.join("machines.log"))
     }
 }
@@ -290,7 +291,7 @@ fn describe(
         functions,
         agent: AgentAccess { credentials: deployment.agent, config: files.config() },
         admin: deployment.admin,
-        pid: std::process::id(),
+        owner: Owner::this(),
     })
 }
 
@@ -298,10 +299,10 @@ fn describe(
 fn clear(state_dir: &Path) -> Result<()> {
     const MARKER: &str = ".drawbridge-local";
     if let Ok(description) = StackDescription::read(state_dir)
-        && is_alive(description.pid)
+        && description.owner.is_alive()
     {
         let at = state_dir.display();
-        let pid = description.pid;
+        let pid = description.owner.pid;
         return Err(Problem::new(format!("a local stack is up in {at} (process {pid}); take it down: cargo local down")));
     }
     let doing = || format!("cannot prepare {}", state_dir.display());
@@ -322,11 +323,6 @@ fn ours(port: u16) -> Result<u16> {
     TcpListener::bind(("127.0.0.1", port))
         .map(|_| port)
         .context(|| format!("port {port} of 127.0.0.1 is taken; name another with --port, or none for any free one"))
-}
-
-/// Whether a process of this id exists.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    Path::new("/proc").join(pid.to_string()).exists()
 }
 
 /// Writes a file that only we can read.

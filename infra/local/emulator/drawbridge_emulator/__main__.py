@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from pathlib import Path
 
 
 def main() -> int:
     arguments = _parser().parse_args()
+    if getattr(arguments, "end_with_stdin", False):
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     # Imports are here because each program needs its own, and some take seconds.
     if arguments.program == "serve":
         from drawbridge_emulator import server
@@ -24,6 +28,13 @@ def main() -> int:
     from drawbridge_emulator import machines
 
     return machines.run(arguments.endpoint_url, arguments.region, arguments.account, arguments.state_dir)
+
+
+def _end_with_stdin() -> None:
+    """Ends this process when the other end of standard input is gone: its owner was killed and couldn't say so."""
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         program.add_argument("--endpoint-url", required=True)
     for program in (serve, machines):
         program.add_argument("--state-dir", type=Path, required=True)
+        program.add_argument("--end-with-stdin", action="store_true", help="end when standard input does")
     for program in (serve, deploy, machines):
         program.add_argument("--region", required=True)
         program.add_argument("--account", required=True)
