@@ -1,6 +1,7 @@
 //! The stack's three functions, as far as the agent may invoke them.
 
 mod error;
+mod probe;
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::config::Stack;
 use error::FunctionFailure;
 
 pub use error::CloudError;
+pub use probe::Probed;
 
 /// How long the TCP and TLS connection to AWS may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -114,7 +116,11 @@ impl Cloud {
         self.invoke_once(function, request).await
     }
 
-    async fn invoke_once<Q: Serialize, A: DeserializeOwned>(&self, function: &str, request: &Q) -> Result<A, CloudError> {
+    async fn invoke_once<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        function: &str,
+        request: &Q,
+    ) -> Result<A, CloudError> {
         let payload = serde_json::to_vec(request)
             .map_err(|source| CloudError::Request { function: function.to_owned(), source })?;
         let answer = self
@@ -140,7 +146,8 @@ impl Cloud {
 }
 
 async fn sdk_config(stack: &Stack) -> SdkConfig {
-    let http = aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let http =
+        aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::AwsLc)).build_https();
     let region = Region::new(stack.region.clone());
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .region(region.clone())

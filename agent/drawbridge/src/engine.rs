@@ -30,8 +30,8 @@ use rustic_core::{
 use serde::Serialize;
 
 pub use error::{EngineError, EngineFailure};
-use meter::Meter;
 pub use meter::Advance;
+use meter::Meter;
 pub use source::{Dropped, MirrorSize, measure};
 use source::{MirrorSource, walk};
 
@@ -208,7 +208,8 @@ impl LocalRepository {
 
     fn describe(&self, snapshot: &SnapshotFile) -> SnapshotInfo {
         let summary = snapshot.summary.as_ref();
-        let time = Timestamp::from_nanosecond(snapshot.time.timestamp().as_nanosecond()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let time =
+            Timestamp::from_nanosecond(snapshot.time.timestamp().as_nanosecond()).unwrap_or(Timestamp::UNIX_EPOCH);
         SnapshotInfo {
             id: snapshot.id.to_hex().as_str().to_owned(),
             repository: self.id.clone(),
@@ -227,13 +228,14 @@ impl LocalRepository {
         for entry in repository.ls(&root, &LsOptions::default()).map_err(self.failed("list a tree of"))? {
             held.insert(entry.map_err(self.failed("list a tree of"))?.0);
         }
-        let missing = walk(mirror).filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir()).filter_map(|entry| {
-            let relative = entry.path().strip_prefix(mirror).ok()?;
-            (!held.contains(relative)).then(|| Dropped {
-                path: entry.path().to_path_buf(),
-                reason: "the engine did not store it".to_owned(),
-            })
-        });
+        let missing =
+            walk(mirror).filter_map(Result::ok).filter(|entry| !entry.file_type().is_dir()).filter_map(|entry| {
+                let relative = entry.path().strip_prefix(mirror).ok()?;
+                (!held.contains(relative)).then(|| Dropped {
+                    path: entry.path().to_path_buf(),
+                    reason: "the engine did not store it".to_owned(),
+                })
+            });
         Ok(missing.collect())
     }
 

@@ -62,12 +62,7 @@ impl Journal {
         let understood = content.as_deref().and_then(|content| understand(content, repository));
         let began_anew = content.is_some() && understood.is_none();
         let (acknowledged, whole) = understood.unwrap_or_default();
-        let mut file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed("open"))?;
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed("open"))?;
         file.set_len(whole).map_err(failed("repair"))?;
         if whole == 0 {
             writeln!(file, "{}", header(repository)).map_err(failed("begin"))?;
@@ -159,7 +154,7 @@ fn understand(content: &[u8], repository: &VaultRepository) -> Option<Understood
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use drawbridge_wire::ObjectKind;
 
     use super::*;

@@ -9,9 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use drawbridge_wire::{
-    Manifest, ManifestError, ManifestObject, ObjectKind, ObjectName, RepositoryId, Sha256Digest,
-};
+use drawbridge_wire::{Manifest, ManifestError, ManifestObject, ObjectKind, ObjectName, RepositoryId, Sha256Digest};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
@@ -166,7 +164,8 @@ fn sort_out(
             Some(expected) => return Err(damage(name, expected, format!("and holds {size}"))),
         }
     }
-    let lost = referenced.into_iter().find_map(|(digest, size)| Some((ObjectName::hashed(ObjectKind::Data, digest)?, size)));
+    let lost =
+        referenced.into_iter().find_map(|(digest, size)| Some((ObjectName::hashed(ObjectKind::Data, digest)?, size)));
     match lost {
         Some((name, expected)) => Err(damage(name, expected, "and is missing".to_owned())),
         None => Ok((kept, orphans)),
@@ -183,4 +182,3 @@ fn hash_config(path: &Path) -> Result<(Sha256Digest, u64), StockError> {
     }
     Ok((Sha256Digest::from_bytes(Sha256::digest(&bytes).into()), size))
 }
-

@@ -103,7 +103,10 @@ fn a_file_of_the_same_size_and_time_but_other_content_is_read_again() {
     fs::write(&path, "127.0.0.2 localhost\n").unwrap();
     fs::File::open(&path).unwrap().set_modified(time).unwrap();
     place.back_up().unwrap();
-    assert_eq!(restic(place.repository.path(), PASSWORD, &["dump", "latest", "/host/etc/hosts"]), "127.0.0.2 localhost\n");
+    assert_eq!(
+        restic(place.repository.path(), PASSWORD, &["dump", "latest", "/host/etc/hosts"]),
+        "127.0.0.2 localhost\n"
+    );
 }
 
 #[test]
@@ -114,7 +117,7 @@ fn a_mirror_with_something_that_cannot_be_stored_leaves_no_snapshot_and_names_it
     mknodat(CWD, &pipe, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     let error = place.back_up().unwrap_err();
     let EngineError::Incomplete { files, .. } = &error else { panic!("{error}") };
-    assert_eq!(files[0].path, fs::canonicalize(&place.mirror()).unwrap().join("host/etc/pipe"));
+    assert_eq!(files[0].path, fs::canonicalize(place.mirror()).unwrap().join("host/etc/pipe"));
     assert!(error.to_string().contains("etc/pipe"), "{error}");
     assert_eq!(place.repository.snapshots().unwrap().len(), 1);
     fs::remove_file(pipe).unwrap();
@@ -133,7 +136,8 @@ fn an_empty_mirror_can_be_backed_up() {
 #[test]
 fn the_wrong_password_is_named_as_such_and_no_debug_shows_a_key() {
     let place = Place::new();
-    let error = LocalRepository::open(&place.dir.path().join("repository"), place.repository.id(), "wrong").unwrap_err();
+    let error =
+        LocalRepository::open(&place.dir.path().join("repository"), place.repository.id(), "wrong").unwrap_err();
     assert!(matches!(error, EngineError::WrongPassword { .. }), "{error:?}");
     assert!(error.to_string().contains("password_file"), "{error}");
     let shown = format!("{:?}", place.repository);
@@ -203,6 +207,18 @@ fn packs_are_closed_at_sixteen_mebibytes() {
     fs::write(place.mirror().join("host/large"), noise(7, 36 << 20)).unwrap();
     place.back_up().unwrap();
     let manifest = Stock::take(&place.repository).unwrap().manifest(None).unwrap();
-    let packs: Vec<u64> = manifest.objects().iter().filter(|o| o.name().kind() == ObjectKind::Data).map(|o| o.size()).collect();
+    let packs: Vec<u64> =
+        manifest.objects().iter().filter(|o| o.name().kind() == ObjectKind::Data).map(|o| o.size()).collect();
     assert!(packs.len() >= 3 && packs.iter().all(|size| *size < 26 << 20), "{packs:?}");
+}
+
+#[test]
+fn a_config_of_64_kibibytes_passes_and_a_larger_one_is_none() {
+    let place = Place::new();
+    place.back_up().unwrap();
+    let config = place.repository.path().join("config");
+    fs::write(&config, vec![0; 64 * 1024]).unwrap();
+    Stock::take(&place.repository).unwrap();
+    fs::write(&config, vec![0; 64 * 1024 + 1]).unwrap();
+    assert!(matches!(Stock::take(&place.repository).unwrap_err(), StockError::Config { .. }));
 }

@@ -320,16 +320,14 @@ impl Admission {
             Phase::Open(ledger) => ledger,
             Phase::Complete => return Ok(Due::Written),
         };
-        let entries: Vec<ReceiptEntry> = ledger
-            .crossing()
-            .filter_map(|(object, progress)| match progress {
-                Progress::Acknowledged(outcome) => {
-                    Some(ReceiptEntry { name: object.name(), size: object.size(), outcome })
-                }
-                Progress::Expected | Progress::Crossing => None,
-            })
-            .collect();
-        match ledger.crossing().count() - entries.len() {
+        let acknowledged = |(object, progress): (&ManifestObject, Progress)| match progress {
+            Progress::Acknowledged(outcome) => Some(ReceiptEntry { name: object.name(), size: object.size(), outcome }),
+            Progress::Expected | Progress::Crossing => None,
+        };
+        let declared = ledger.crossing().count();
+        let mut entries = Vec::with_capacity(declared);
+        entries.extend(ledger.crossing().filter_map(acknowledged));
+        match declared - entries.len() {
             0 => Ok(Due::Write { entries, completed_at: ledger.latest }),
             missing => Err(Refusal::Incomplete(missing as u64)),
         }

@@ -47,6 +47,9 @@ pub const S3_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For S3's answer to something of the gate's own: at most 16 MiB, sent inside the region.
 pub const S3_ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Between tries to put something of the gate's own.
+pub const WHOLE_PUT_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duration::from_millis(800)];
+
 /// How long the gate waits for others. Tests shorten it; nothing else does.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {

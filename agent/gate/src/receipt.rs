@@ -6,6 +6,12 @@ use drawbridge_wire::{BoxConfig, Ready, Receipt, ReceiptEntry, RunId, Sha256Dige
 /// The gate's version, as it signs with it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// A receipt's JSON without its entries, in bytes, generously.
+const HEAD_BYTES: usize = 512;
+
+/// One entry's, at its longest: `{"name":"snapshots/<64 digits>","size":150994944,"outcome":"already_there"},`.
+const ENTRY_BYTES: usize = 136;
+
 /// What stays the same in a run's receipt, whatever crosses.
 #[derive(Debug, Clone)]
 pub(crate) struct Letterhead {
@@ -40,7 +46,10 @@ impl Letterhead {
             completed_at,
             objects,
         };
-        serde_json::to_vec(&receipt).map(Bytes::from)
+        // A buffer that grows by doubling would need twice its size for a moment, up to 32 MiB.
+        let mut text = Vec::with_capacity(HEAD_BYTES + ENTRY_BYTES * receipt.objects.len());
+        serde_json::to_writer(&mut text, &receipt)?;
+        Ok(Bytes::from(text))
     }
 }
 
@@ -48,4 +57,19 @@ impl Letterhead {
 pub(crate) fn ready(host_key: &drawbridge_ssh::PublicKey) -> Result<Bytes, serde_json::Error> {
     let ready = Ready { host_key: host_key.to_string(), version: VERSION.to_owned() };
     serde_json::to_vec(&ready).map(Bytes::from)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use drawbridge_wire::{MAX_PACK_BYTES, ObjectKind, ObjectName, StoreOutcome};
+
+    use super::*;
+
+    #[test]
+    fn the_longest_entry_fits_its_share_of_the_buffer() {
+        let name = ObjectName::hashed(ObjectKind::Snapshot, Sha256Digest::from_bytes([0; 32])).unwrap();
+        let entry = ReceiptEntry { name, size: MAX_PACK_BYTES, outcome: StoreOutcome::AlreadyThere };
+        assert!(serde_json::to_string(&entry).unwrap().len() < ENTRY_BYTES);
+    }
 }

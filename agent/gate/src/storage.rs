@@ -20,9 +20,11 @@ use drawbridge_wire::{Sha256Digest, StoreOutcome};
 use hyper::body::{Body, Frame, SizeHint};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+use tokio::time::sleep;
+use tracing::warn;
 
 use crate::intake::{Fault, LentBody};
-use crate::limits::{S3_ATTEMPT_TIMEOUT, S3_CONNECT_TIMEOUT};
+use crate::limits::{S3_ATTEMPT_TIMEOUT, S3_CONNECT_TIMEOUT, WHOLE_PUT_PAUSES};
 
 /// Puts objects that are not there yet.
 pub trait ObjectStore: Send + Sync + 'static {
@@ -91,13 +93,29 @@ impl StoreError {
     }
 }
 
-/// Puts bytes that are in memory.
+/// Puts bytes that are in memory, more than once if need be.
+///
+/// The tries are counted here and not left to the SDK, because the answer to the first of them may be lost: that the key
+/// exists then means that it was this put that took place, and the outcome is [`StoreOutcome::Stored`].
 ///
 /// # Errors
-/// As [`ObjectStore::put`].
+/// As [`ObjectStore::put`], the last one.
 pub async fn put_whole<S: ObjectStore>(store: &S, key: &str, bytes: Bytes) -> Result<StoreOutcome, StoreError> {
     let digest = Sha256Digest::from_bytes(Sha256::digest(&bytes).into());
-    store.put(key, digest, bytes.len() as u64, Payload::Whole(bytes)).await
+    let put = || store.put(key, digest, bytes.len() as u64, Payload::Whole(bytes.clone()));
+    let mut error = match put().await {
+        Ok(outcome) => return Ok(outcome),
+        Err(error) => error,
+    };
+    for pause in WHOLE_PUT_PAUSES {
+        warn!(reason = chain(&error), "trying again");
+        sleep(pause).await;
+        error = match put().await {
+            Ok(_) => return Ok(StoreOutcome::Stored),
+            Err(error) => error,
+        };
+    }
+    Err(error)
 }
 
 /// The vault's bucket.
@@ -116,6 +134,8 @@ impl S3Vault {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             // The gate watches its streams itself; a slow agent is not S3's failure.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // A stream cannot be sent twice, and for the rest see `put_whole`.
+            .retry_config(RetryConfig::disabled())
             .build();
         Self { client: Client::from_conf(config), bucket: bucket.to_owned() }
     }
@@ -142,13 +162,11 @@ impl ObjectStore for S3Vault {
                 put.body(ByteStream::from(bytes)).customize().config_override(config).send().await
             }
             Payload::Stream(stream) => {
-                // A stream cannot be sent twice; the agent tries again. Its content is protected by TLS and the
-                // checksum, so it isn't hashed a second time for the signature. No read timeout: it would run while
-                // the body is sent, and that takes as long as the agent's line takes.
+                // The content is protected by TLS and the checksum, so it isn't hashed a second time for the
+                // signature. No read timeout: it would run while the body is sent, and that takes as long as the
+                // agent's line takes.
                 let timeouts = TimeoutConfig::builder().connect_timeout(S3_CONNECT_TIMEOUT).disable_read_timeout();
-                let config = aws_sdk_s3::config::Builder::new()
-                    .timeout_config(timeouts.build())
-                    .retry_config(RetryConfig::disabled());
+                let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts.build());
                 let body = ByteStream::from_body_1_x(stream);
                 put.body(body).customize().disable_payload_signing().config_override(config).send().await
             }

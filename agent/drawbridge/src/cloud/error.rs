@@ -53,7 +53,9 @@ pub enum CloudError {
         source: Cause,
     },
     /// No answer.
-    #[error("cannot reach the stack at {endpoint}: check this machine's network and name service, and region and endpoint_url in [stack]")]
+    #[error(
+        "cannot reach the stack at {endpoint}: check this machine's network and name service, and region and endpoint_url in [stack]"
+    )]
     Unreachable {
         /// Where the stack should be.
         endpoint: String,
@@ -79,7 +81,9 @@ pub enum CloudError {
         message: String,
     },
     /// The function's answer is none that this version knows.
-    #[error("the function {function} gave an answer that this version of drawbridge does not understand: are stack and agent of the same release?")]
+    #[error(
+        "the function {function} gave an answer that this version of drawbridge does not understand: are stack and agent of the same release?"
+    )]
     Unintelligible {
         /// The function.
         function: String,
@@ -158,9 +162,15 @@ impl CloudError {
             }
             (
                 Some(
-                    code @ ("UnrecognizedClientException" | "InvalidClientTokenId" | "InvalidSignatureException"
-                    | "SignatureDoesNotMatch" | "ExpiredTokenException" | "ExpiredToken"
-                    | "MissingAuthenticationTokenException" | "IncompleteSignature" | "InvalidAccessKeyId"),
+                    code @ ("UnrecognizedClientException"
+                    | "InvalidClientTokenId"
+                    | "InvalidSignatureException"
+                    | "SignatureDoesNotMatch"
+                    | "ExpiredTokenException"
+                    | "ExpiredToken"
+                    | "MissingAuthenticationTokenException"
+                    | "IncompleteSignature"
+                    | "InvalidAccessKeyId"),
                 ),
                 _,
             ) => Self::BadCredentials { code: code.to_owned(), source: error.into() },

@@ -65,8 +65,8 @@ fn next_step(last: Option<&LastRun>) -> String {
             "look after the sources that are not complete; `drawbridge check` tries them".to_owned()
         }
         RunOutcome::Verified => "nothing".to_owned(),
-        RunOutcome::Busy { until } => format!("`drawbridge run` again, at the latest after {until}"),
-        RunOutcome::TooSoon { retry_after } => format!("`drawbridge run` again after {retry_after}"),
+        RunOutcome::Busy { until } => format!("`drawbridge run` again, at the latest after {}", short(*until)),
+        RunOutcome::TooSoon { retry_after } => format!("`drawbridge run` again after {}", short(*retry_after)),
         RunOutcome::Failed { .. } => {
             "mend what is named above, then `drawbridge run`; only the rest will cross".to_owned()
         }
@@ -82,7 +82,9 @@ impl fmt::Display for Status {
         for source in &self.sources {
             match source.complete {
                 None => writeln!(f, "source      {}: never complete", source.name)?,
-                Some(then) => writeln!(f, "source      {}: complete {} ago, {then}", source.name, age(then, self.now))?,
+                Some(then) => {
+                    writeln!(f, "source      {}: complete {} ago, {}", source.name, age(then, self.now), short(then))?
+                }
             }
         }
         write!(f, "next        {}", self.next)
@@ -91,14 +93,14 @@ impl fmt::Display for Status {
 
 fn write_run(f: &mut fmt::Formatter<'_>, last: &LastRun, now: Timestamp) -> fmt::Result {
     let name = last.run.as_ref().map_or_else(|| "(no bridge)".to_owned(), ToString::to_string);
-    writeln!(f, "last run    {name}, ended {} ago, {}", age(last.ended, now), last.ended)?;
+    writeln!(f, "last run    {name}, ended {} ago, {}", age(last.ended, now), short(last.ended))?;
     match &last.outcome {
         RunOutcome::Verified => writeln!(f, "outcome     verified at rest")?,
         RunOutcome::Busy { until } => {
-            writeln!(f, "outcome     busy: another run was open until {until} at the latest")?
+            writeln!(f, "outcome     busy: another run was open until {} at the latest", short(*until))?
         }
         RunOutcome::TooSoon { retry_after } => {
-            writeln!(f, "outcome     too soon: the next run may begin after {retry_after}")?
+            writeln!(f, "outcome     too soon: the next run may begin after {}", short(*retry_after))?
         }
         RunOutcome::Failed { reason } => writeln!(f, "outcome     FAILED: {reason}")?,
     }
@@ -108,12 +110,17 @@ fn write_run(f: &mut fmt::Formatter<'_>, last: &LastRun, now: Timestamp) -> fmt:
             SourceState::Complete => {}
             SourceState::Partial { count, problems } => {
                 let first = problems.first().map(String::as_str).unwrap_or_default();
-                writeln!(f, "incomplete  {name}: {count} problems, the first: {first}")?;
+                writeln!(f, "incomplete  {name}: {first} ({count} in all)")?;
             }
             SourceState::Failed { error } => writeln!(f, "incomplete  {name}: {error}")?,
         }
     }
     Ok(())
+}
+
+/// A moment to the second.
+fn short(moment: Timestamp) -> impl fmt::Display {
+    moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 }
 
 /// How long ago `then` was, in its two largest units.

@@ -64,7 +64,9 @@ impl Body for Payload {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Self::Memory(bytes) => Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Memory(bytes) => {
+                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+            }
             Self::File { remaining: 0, .. } => Poll::Ready(None),
             Self::File { file, remaining, buffer, sent } => {
                 buffer.resize(usize::try_from(CHUNK_BYTES.min(*remaining)).unwrap_or_default(), 0);

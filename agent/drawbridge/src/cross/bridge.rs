@@ -114,7 +114,8 @@ impl Stream {
         let response = self.sender.send_request(request).await?;
         let status = response.status();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = Limited::new(response.into_body(), MAX_REASON_BYTES).collect().await.map_err(AttemptError::Answer)?;
+        let body =
+            Limited::new(response.into_body(), MAX_REASON_BYTES).collect().await.map_err(AttemptError::Answer)?;
         let reason = String::from_utf8_lossy(&body.to_bytes()).trim().to_owned();
         Ok(Answer { status, reason, retry_after })
     }

@@ -91,7 +91,7 @@ impl Courier<'_> {
             let wait = backoff.max(asked).min(self.patience.most);
             let after = began.elapsed();
             if after + wait > self.patience.total {
-                return Err(CrossError::GaveUp { what: parcel.what(), attempts, after, source: error });
+                return Err(CrossError::GaveUp { what: parcel.what(), attempts, after, source: Box::new(error) });
             }
             tracing::info!(what = parcel.what(), attempts, %error, "trying again");
             sleep(wait).await;

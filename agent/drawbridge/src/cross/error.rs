@@ -42,7 +42,7 @@ pub enum CrossError {
         /// For how long.
         after: Duration,
         /// What happened at the last attempt.
-        source: AttemptError,
+        source: Box<AttemptError>,
     },
     /// The run is over for the state machine: out of time, or stopped by an operator.
     #[error("the run was closed while objects were still crossing")]
@@ -53,7 +53,7 @@ pub enum CrossError {
         /// For how long.
         silence: Duration,
         /// Why the last one didn't.
-        source: CloudError,
+        source: Box<CloudError>,
     },
     /// The time for this run is up.
     #[error("the run's deadline is over; what has crossed is kept, and the next run carries the rest")]

@@ -20,7 +20,7 @@ pub async fn beat(cloud: &Cloud, run: &RunId, longest_silence: Duration) -> Cros
             Err(error) => {
                 let silence = heard.elapsed();
                 if silence > longest_silence || !error.may_pass() {
-                    return CrossError::Unheard { silence, source: error };
+                    return CrossError::Unheard { silence, source: Box::new(error) };
                 }
                 tracing::info!(%run, %error, "a heartbeat did not get through");
             }

@@ -72,3 +72,15 @@ fn name_files(files: &[Dropped]) -> String {
     named.join(", ")
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_ten_dropped_files_and_counts_the_others() {
+        let dropped = |index| Dropped { path: format!("/mirror/{index}").into(), reason: "gone".to_owned() };
+        let named = |count| name_files(&(0..count).map(dropped).collect::<Vec<_>>());
+        assert!(named(10).ends_with("/mirror/9 (gone)"), "{}", named(10));
+        assert!(named(12).ends_with("/mirror/9 (gone), and 2 more"), "{}", named(12));
+    }
+}

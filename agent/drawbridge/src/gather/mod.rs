@@ -35,7 +35,7 @@ pub use ssh::SshError;
 
 use crate::config::{Config, Place, Source};
 use crate::state_file::{self, StateDirError};
-use crate::ui::{Transfer, Ui};
+use crate::ui::{Transfer, Ui, human_bytes};
 use local::LocalTree;
 use mirror::{MirrorDir, Owner, Workshop};
 use sftp::SftpTree;
@@ -126,7 +126,8 @@ async fn gather_source(
         Some(login) => walk_source(&SftpTree::new(login, runtime), &config, &owned, limits, &counted, called_off),
     })
     .await??;
-    transfer.finish();
+    // Not finished in words: what was copied is told with the rest.
+    drop(transfer);
     tell(ui, &outcome);
     Ok(outcome)
 }
@@ -184,9 +185,18 @@ fn mirror_error(path: &std::path::Path) -> impl FnOnce(io::Error) -> GatherError
 fn tell(ui: &Ui, outcome: &SourceOutcome) {
     /// How many problems are told at once; the outcome keeps more.
     const TOLD: usize = 5;
-    let name = &outcome.name;
-    if outcome.counts.changed_while_read > 0 {
-        ui.note(&format!("{name}: {} files changed while they were read", outcome.counts.changed_while_read));
+    let (name, counts) = (&outcome.name, &outcome.counts);
+    if !matches!(outcome.state, SourceState::Failed { .. }) {
+        ui.note(&format!(
+            "{name}: {} files, {}; {} new or changed, {} removed",
+            counts.files,
+            human_bytes(counts.bytes),
+            counts.copied_files,
+            counts.removed
+        ));
+    }
+    if counts.changed_while_read > 0 {
+        ui.note(&format!("{name}: {} files changed while they were read", counts.changed_while_read));
     }
     match &outcome.state {
         SourceState::Complete => {}

@@ -198,8 +198,8 @@ impl TreeFile for SftpFile {
         }
         let rest = self.arrived.get(self.taken..).unwrap_or_default();
         let length = rest.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(rest) {
-            *to = *from;
+        if let (Some(to), Some(from)) = (buffer.get_mut(..length), rest.get(..length)) {
+            to.copy_from_slice(from);
         }
         self.taken += length;
         Ok(length)

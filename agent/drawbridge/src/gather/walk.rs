@@ -106,6 +106,9 @@ struct Place<'p, T: Tree> {
     depth: usize,
 }
 
+/// What there is to look at in a directory. Without [`Meta`], nobody could tell what it is now.
+type Entries = Vec<(OsString, Option<Meta>)>;
+
 impl<'a, T: Tree> Walk<'a, T> {
     fn new(tree: &'a T, job: &'a Job<'a>) -> Self {
         Self {
@@ -151,8 +154,8 @@ impl<'a, T: Tree> Walk<'a, T> {
         Ok(())
     }
 
-    /// What there is to look at; `None` when nobody can tell. Without [`Meta`], the entry stays as it is.
-    fn entries_of(&mut self, at: &Place<'_, T>) -> Result<Option<Vec<(OsString, Option<Meta>)>>, WalkError> {
+    /// What there is to look at; `None` when nobody can tell.
+    fn entries_of(&mut self, at: &Place<'_, T>) -> Result<Option<Entries>, WalkError> {
         if at.wanted.whole {
             return match self.tree.list(at.from) {
                 Ok(entries) => Ok(Some(entries.into_iter().map(|(name, meta)| (name, Some(meta))).collect())),

@@ -84,7 +84,9 @@ impl TestStack {
                     let stack = stack.clone();
                     async move { Ok::<_, Infallible>(stack.invoked(request).await) }
                 });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(socket), service),
+                );
             }
         });
         stack
@@ -131,7 +133,8 @@ impl TestStack {
         if let Some(gate) = gate {
             gate.kill().await;
         }
-        self.state.lock().unwrap().current = Some((run, failed("States.HeartbeatTimeout", "AwaitUpload: no heartbeat")));
+        self.state.lock().unwrap().current =
+            Some((run, failed("States.HeartbeatTimeout", "AwaitUpload: no heartbeat")));
     }
 
     /// Writes a configuration with one local source into `dir`, and returns its path.

@@ -109,7 +109,13 @@ impl MemoryVault {
 }
 
 impl ObjectStore for MemoryVault {
-    async fn put(&self, key: &str, _digest: Sha256Digest, size: u64, body: Payload) -> Result<StoreOutcome, StoreError> {
+    async fn put(
+        &self,
+        key: &str,
+        _digest: Sha256Digest,
+        size: u64,
+        body: Payload,
+    ) -> Result<StoreOutcome, StoreError> {
         {
             let mut state = self.state.lock().unwrap();
             if state.failing > 0 {

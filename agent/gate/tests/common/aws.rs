@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
@@ -39,6 +40,9 @@ struct Inner {
     puts: Mutex<Vec<Put>>,
     others: Mutex<Vec<String>>,
     changed: Notify,
+    /// Puts into a repository begin and are never read.
+    stuck: AtomicBool,
+    stuck_puts: AtomicUsize,
 }
 
 /// Handle to both services.
@@ -89,6 +93,22 @@ impl FakeAws {
         self.inner.objects.lock().unwrap().insert(path.to_owned(), (0, Sha256Digest::from_bytes([0; 32])));
     }
 
+    /// From now on nothing moves in puts into a repository.
+    pub fn get_stuck(&self) {
+        self.inner.stuck.store(true, Ordering::SeqCst);
+    }
+
+    /// Waits until so many puts are stuck.
+    pub async fn wait_for_stuck(&self, puts: usize) {
+        loop {
+            let changed = self.inner.changed.notified();
+            if self.inner.stuck_puts.load(Ordering::SeqCst) >= puts {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// Waits for an object.
     pub async fn wait_for(&self, path: &str) {
         loop {
@@ -136,6 +156,11 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Respons
 }
 
 async fn put(inner: &Inner, path: String, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, hyper::Error> {
+    if path.contains("/repo/") && inner.stuck.load(Ordering::SeqCst) {
+        inner.stuck_puts.fetch_add(1, Ordering::SeqCst);
+        inner.changed.notify_waiters();
+        std::future::pending::<()>().await;
+    }
     let header = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
         (name.to_string(), value.to_str().unwrap().to_owned())
     };

@@ -74,10 +74,14 @@ pub enum RunError {
         allowed: u64,
     },
     /// A new generation, twice in a row.
-    #[error("the stack turned to generation {0} although the new repository counts on none; are stack and agent of the same release?")]
+    #[error(
+        "the stack turned to generation {0} although the new repository counts on none; are stack and agent of the same release?"
+    )]
     TurnedTwice(Generation),
     /// Filed elsewhere than what was declared counts on.
-    #[error("the stack files this run under {0}, which is not what was declared; are stack and agent of the same release?")]
+    #[error(
+        "the stack files this run under {0}, which is not what was declared; are stack and agent of the same release?"
+    )]
     Misfiled(VaultRepository),
     /// The run ended before, or instead of, what it was for.
     #[error("the run {run} failed in the stack with {}: {}", .failure.error, .failure.cause)]

@@ -64,7 +64,12 @@ pub async fn run(config: &Config, ui: &Ui) -> Result<Exit, RunError> {
     };
     if let (Err(error), Some(run)) = (&outcome, record.open_run()) {
         let stopped_by_hand = matches!(error, RunError::Interrupted(_));
-        talk::give_up(&cloud, run, &in_one_line(error), !stopped_by_hand, ui).await;
+        let reason = in_one_line(error);
+        tokio::select! {
+            () = talk::give_up(&cloud, run, &reason, !stopped_by_hand, ui) => {}
+            // Whoever asks again doesn't want to wait; heartbeat and deadline end the run too.
+            _ = interruption() => {}
+        }
     }
     record.end(config, ui, outcome)
 }

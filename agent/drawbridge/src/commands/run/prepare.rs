@@ -56,12 +56,7 @@ pub(super) fn prepare(config: &Config, password: &Secret, ui: &Ui, begin_new: bo
     Ok(Prepared { current, backup, stock, manifest, bytes, sha256, counts_on })
 }
 
-fn open(
-    config: &Config,
-    password: &Secret,
-    ui: &Ui,
-    begin_new: bool,
-) -> Result<(Current, LocalRepository), RunError> {
+fn open(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<(Current, LocalRepository), RunError> {
     let folder = config.repository_dir();
     if !begin_new && let Some(current) = Current::load(&config.state_dir)? {
         if folder.join(current.repository.as_str()).exists() {

@@ -76,7 +76,12 @@ impl Record {
     }
 
     /// Writes down how it ended, and says so.
-    pub(super) fn end(mut self, config: &Config, ui: &Ui, outcome: Result<RunOutcome, RunError>) -> Result<Exit, RunError> {
+    pub(super) fn end(
+        mut self,
+        config: &Config,
+        ui: &Ui,
+        outcome: Result<RunOutcome, RunError>,
+    ) -> Result<Exit, RunError> {
         let complete = self.last.sources.iter().all(|source| source.state == SourceState::Complete);
         let exit = match &outcome {
             Ok(RunOutcome::Verified) if complete => Exit::Done,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use drawbridge_ssh::PublicKey;
 use drawbridge_wire::{
-    Generation, Report, ReportAnswer, RunId, SessionAnswer, StartAnswer, StartRequest, Timestamp, VaultRepository, Verdict,
-    VerdictSummary,
+    Generation, Report, ReportAnswer, RunId, SessionAnswer, StartAnswer, StartRequest, Timestamp, VaultRepository,
+    Verdict, VerdictSummary,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -137,10 +137,14 @@ pub(super) async fn give_up(cloud: &Cloud, run: &RunId, reason: &str, wait: bool
         Ok(Ok(_)) if !wait => {}
         Ok(Ok(_)) => match poll(cloud, run, END_WAIT, is_open).await {
             Ok(Some(_)) => ui.note(&format!("the run {run} has ended and its bridge is gone")),
-            Ok(None) => ui.note(&format!("the run {run} is still ending; its deadline removes the bridge at the latest")),
+            Ok(None) => {
+                ui.note(&format!("the run {run} is still ending; its deadline removes the bridge at the latest"))
+            }
             Err(error) => ui.warn(&format!("cannot see the run {run} end: {error}")),
         },
-        Ok(Err(error)) => ui.warn(&format!("could not tell the stack ({error}); the missing heartbeat ends the run {run}")),
+        Ok(Err(error)) => {
+            ui.warn(&format!("could not tell the stack ({error}); the missing heartbeat ends the run {run}"))
+        }
         Err(_) => ui.warn(&format!("could not tell the stack in time; the missing heartbeat ends the run {run}")),
     }
 }

@@ -1,0 +1,307 @@
+//! `drawbridge run` as it is started by a timer: the program itself, against a stack in one process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use drawbridge_wire::{Ceiling, Failure, Report, StartAnswer, Timestamp, VaultRepository};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use support::noise;
+use support::restic::restic;
+use support::stack::{Script, TestStack};
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+const PASSWORD: &str = "canary-of-the-repository";
+
+struct Site {
+    dir: TempDir,
+    stack: TestStack,
+    config: PathBuf,
+}
+
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let source = dir.path().join("source");
+        fs::create_dir_all(source.join("etc")).unwrap();
+        fs::write(source.join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
+        for index in 0..4 {
+            fs::write(source.join(format!("log-{index}")), noise(index, 400_000)).unwrap();
+        }
+        let stack = TestStack::up().await;
+        let config = stack.configure(dir.path(), &source);
+        Self { dir, stack, config }
+    }
+
+    fn source(&self, path: &str) -> PathBuf {
+        self.dir.path().join("source").join(path)
+    }
+
+    fn state(&self, path: &str) -> PathBuf {
+        self.dir.path().join("state").join(path)
+    }
+
+    fn spawn(&self, arguments: &[&str]) -> Child {
+        Command::new(env!("CARGO_BIN_EXE_drawbridge"))
+            .arg("--config")
+            .arg(&self.config)
+            .args(arguments)
+            // A proxy that nobody answers at: the agent must not ask it.
+            .env("HTTP_PROXY", "http://127.0.0.1:9")
+            .env("http_proxy", "http://127.0.0.1:9")
+            .env("RUST_LOG", "drawbridge=trace,aws_config=debug,aws_runtime=debug,russh=info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap()
+    }
+
+    async fn run(&self) -> Ended {
+        self.wait(self.spawn(&["run"])).await
+    }
+
+    async fn wait(&self, child: Child) -> Ended {
+        let output = child.wait_with_output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ended { code: output.status.code(), out: text(&output.stdout), err: text(&output.stderr) }
+    }
+
+    fn last_run(&self) -> Value {
+        serde_json::from_slice(&fs::read(self.state("last-run.json")).unwrap()).unwrap()
+    }
+
+    fn vault_repository(&self) -> VaultRepository {
+        let current: Value = serde_json::from_slice(&fs::read(self.state("current.json")).unwrap()).unwrap();
+        current["vault"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Three objects had been stored; two of them certainly acknowledged, or no third one would have come.
+    async fn assert_the_next_run_carries_the_rest(&self) {
+        self.stack.vault.go_on();
+        self.stack.vault.forget_arrivals();
+        self.run().await.assert(0, "verified");
+        let arrived = self.stack.vault.arrived();
+        assert!(!arrived.iter().any(|path| path == "config" || path.starts_with("keys/")), "{arrived:?}");
+        assert!(self.stack.starts()[1].generation.is_some());
+        self.assert_vault_is_whole();
+    }
+
+    fn assert_vault_is_whole(&self) {
+        let copy = tempfile::tempdir().unwrap();
+        self.stack.vault.copy_repository(self.vault_repository().as_str(), copy.path());
+        restic(copy.path(), PASSWORD, &["check", "--read-data"]);
+        let file = self.source("etc/hosts");
+        let mirrored = Path::new("/here").join(file.strip_prefix("/").unwrap());
+        let dumped = restic(copy.path(), PASSWORD, &["dump", "latest", mirrored.to_str().unwrap()]);
+        assert_eq!(dumped, fs::read_to_string(file).unwrap());
+    }
+}
+
+impl Ended {
+    fn assert(&self, code: i32, said: &str) {
+        let all = format!("{}{}", self.out, self.err);
+        assert_eq!(self.code, Some(code), "{all}");
+        assert!(all.contains(said), "{said:?} is not in: {all}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_ends_verified_and_an_unchanged_second_one_carries_little_more_than_its_snapshot() {
+    let site = Site::new().await;
+    let first = site.run().await;
+    first.assert(0, "verified at rest");
+    site.assert_vault_is_whole();
+    assert_eq!(site.stack.starts()[0].generation, None, "nothing is counted on in a first run");
+    assert_eq!(site.last_run()["outcome"]["outcome"], "verified");
+
+    site.stack.vault.forget_arrivals();
+    let second = site.run().await;
+    second.assert(0, "verified at rest");
+    let arrived = site.stack.vault.arrived();
+    // Its folder lies in /tmp, whose time changes and is backed up: that may take a pack of trees and its index.
+    let snapshots = arrived.iter().filter(|path| path.starts_with("snapshots/")).count();
+    let bytes: usize = site.stack.starts()[1].bytes.try_into().unwrap();
+    assert!(snapshots == 1 && arrived.len() <= 3 && bytes < 10_000, "{arrived:?}");
+    assert_eq!(site.stack.starts()[1].generation.as_ref().unwrap().as_str(), "2026-11");
+    site.assert_vault_is_whole();
+
+    // No secret has left, whatever was logged.
+    for text in [&first.out, &first.err, &second.out, &second.err, &site.stack.everything_said()] {
+        assert!(!text.contains("canary") && !text.contains("PRIVATE KEY"), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn busy_and_too_soon_end_with_75_and_say_when() {
+    let site = Site::new().await;
+    let later = || Timestamp::now() + std::time::Duration::from_secs(600);
+    let run = "test-20261123T203000Z".parse().unwrap();
+    site.stack.script(Script::Start(StartAnswer::Busy { run, until: later() }));
+    site.run().await.assert(75, "test-20261123T203000Z is open, until");
+    assert_eq!(site.last_run()["outcome"]["outcome"], "busy");
+    site.stack.script(Script::Start(StartAnswer::TooSoon { retry_after: later() }));
+    site.run().await.assert(75, "in 10 min");
+    assert_eq!(site.last_run()["exit_code"], 75);
+    // What was backed up meanwhile crosses afterwards.
+    site.run().await.assert(0, "verified");
+    site.assert_vault_is_whole();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_and_errors_of_the_stack_end_with_1_and_say_what_to_do() {
+    let site = Site::new().await;
+    let (declared, allowed) = (3 << 30, 1 << 30);
+    site.stack.script(Script::Start(StartAnswer::TooMuch { ceiling: Ceiling::Bytes, declared, allowed }));
+    site.run().await.assert(1, "the stack allows 1.00 GiB");
+    site.stack.script(Script::StartFails { error_type: "InvalidRequest", message: "source_cidr is outside" });
+    site.run().await.assert(1, "InvalidRequest: source_cidr is outside");
+    site.stack.script(Script::Lambda { status: 403, code: "AccessDeniedException" });
+    site.run().await.assert(1, "AgentPolicyArn");
+    site.stack.script(Script::Lambda { status: 403, code: "UnrecognizedClientException" });
+    site.run().await.assert(1, "check the access key");
+    site.stack.script(Script::Lambda { status: 404, code: "ResourceNotFoundException" });
+    site.run().await.assert(1, "sam deploy");
+    assert_eq!(site.last_run()["outcome"]["outcome"], "failed");
+    assert!(site.stack.reports().is_empty(), "no run was open");
+
+    fs::remove_file(site.dir.path().join("aws")).unwrap();
+    site.run().await.assert(1, "no AWS credentials");
+    site.stack.configure(site.dir.path(), &site.source(""));
+    let config = fs::read_to_string(&site.config).unwrap().replace(&site.stack.url, "http://127.0.0.1:1");
+    fs::write(&site.config, config).unwrap();
+    site.run().await.assert(1, "cannot reach the stack at http://127.0.0.1:1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_throttled_function_is_asked_again() {
+    let site = Site::new().await;
+    for _ in 0..2 {
+        site.stack.script(Script::StartFails { error_type: "AwsThrottled", message: "slow down" });
+        site.stack.script(Script::Lambda { status: 429, code: "TooManyRequestsException" });
+    }
+    site.run().await.assert(0, "verified");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_generation_begins_a_new_repository_in_the_same_run() {
+    let site = Site::new().await;
+    site.run().await.assert(0, "verified");
+    let first = site.vault_repository();
+    site.stack.turn_to("2026-12");
+    site.run().await.assert(0, "verified");
+    let second = site.vault_repository();
+    assert_ne!(first.id(), second.id());
+    assert_eq!(second.generation().as_str(), "2026-12");
+    site.assert_vault_is_whole();
+    let listed = site.wait(site.spawn(&["snapshots", "--json"])).await;
+    let listed: Value = serde_json::from_str(listed.out.lines().last().unwrap()).unwrap();
+    assert!(listed.to_string().contains(first.id().as_str()) && listed.to_string().contains(second.id().as_str()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_bad_verdict_everything_crosses_again() {
+    let site = Site::new().await;
+    site.stack.script(Script::VerdictBad);
+    site.run().await.assert(1, "2 missing");
+    let objects = site.stack.starts()[0].objects;
+    site.stack.vault.clear();
+    site.run().await.assert(0, "verified");
+    let again = &site.stack.starts()[1];
+    assert!(again.objects > objects && again.generation.is_none(), "{again:?}");
+    site.assert_vault_is_whole();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_gives_the_run_up_and_the_next_one_carries_the_rest() {
+    let site = Site::new().await;
+    site.stack.vault.hang_after(3);
+    let child = site.spawn(&["run"]);
+    site.stack.vault.wait_for(3).await;
+    kill_process(Pid::from_raw(child.id().unwrap().cast_signed()).unwrap(), Signal::TERM).unwrap();
+    let Report::Failed { reason } = site.stack.wait_for_report().await else { panic!("not given up") };
+    assert!(reason.contains("SIGTERM"), "{reason}");
+    site.wait(child).await.assert(1, "stopped by SIGTERM");
+
+    site.assert_the_next_run_carries_the_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_sigkill_the_next_run_carries_the_rest() {
+    let site = Site::new().await;
+    site.stack.vault.hang_after(3);
+    let mut child = site.spawn(&["run"]);
+    site.stack.vault.wait_for(3).await;
+    child.kill().await.unwrap();
+    site.stack.time_out().await;
+    site.assert_the_next_run_carries_the_rest().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_at_the_same_time_ends_with_75_and_names_the_first() {
+    let site = Site::new().await;
+    site.stack.vault.hang_after(1);
+    let first = site.spawn(&["run"]);
+    site.stack.vault.wait_for(1).await;
+    site.run().await.assert(75, &format!("process {}", first.id().unwrap()));
+    site.stack.vault.go_on();
+    site.wait(first).await.assert(0, "verified");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_in_the_cloud_stops_the_crossing_with_the_cloud_s_reason() {
+    let site = Site::new().await;
+    site.stack.vault.hang_after(2);
+    let child = site.spawn(&["run"]);
+    site.stack.vault.wait_for(2).await;
+    let failure = Failure { error: "Aborted".to_owned(), cause: "AwaitUpload: stopped by an operator".to_owned() };
+    site.stack.script(Script::HeartbeatClosed(failure));
+    site.wait(child).await.assert(1, "stopped by an operator");
+    assert!(!site.stack.reports().iter().any(|report| matches!(report, Report::Failed { .. })), "it was over already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_fails_makes_the_exit_code_3_though_the_rest_is_verified() {
+    let site = Site::new().await;
+    let mut config = fs::read_to_string(&site.config).unwrap();
+    config.push_str("[[source]]\nname = \"gone\"\npaths = [\"/nonexistent/etc\"]\n");
+    fs::write(&site.config, config).unwrap();
+    site.run().await.assert(3, "verified at rest");
+    site.assert_vault_is_whole();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_output_is_one_object_a_line_and_ends_with_the_run() {
+    let site = Site::new().await;
+    let ended = site.wait(site.spawn(&["--json", "run"])).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.err);
+    let lines: Vec<Value> = ended.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let last = lines.last().unwrap();
+    assert_eq!((&last["event"], &last["exit_code"]), (&"run".into(), &0.into()));
+    assert!(
+        lines.iter().any(|line| line["event"] == "progress" && line["label"] == "crossing" && line["done"] == true)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_local_repository_begins_a_new_one() {
+    let site = Site::new().await;
+    site.run().await.assert(0, "verified");
+    let first = site.vault_repository();
+    fs::remove_dir_all(site.state("repository")).unwrap();
+    site.run().await.assert(0, "is gone, so a new one begins");
+    assert_ne!(site.vault_repository(), first);
+    site.assert_vault_is_whole();
+}
