@@ -177,7 +177,8 @@ fn what_the_states_send_is_what_the_functions_parse() {
     let text = machine().to_string();
     for (field, _) in text.match_indices("$states.context.Execution.Input.") {
         let name = &text[field + "$states.context.Execution.Input.".len()..];
-        let name: String = name.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_' || c.is_ascii_digit()).collect();
+        let name: String =
+            name.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_' || c.is_ascii_digit()).collect();
         assert!(fields(&input).contains(&name), "the states read {name} from the input");
     }
     let provision = wire::ProvisionEvent {
@@ -188,7 +189,10 @@ fn what_the_states_send_is_what_the_functions_parse() {
         input,
     };
     assert_eq!(payload("ProvisionJumpBox"), fields(provision));
-    assert_eq!(payload("VerifyBackup"), fields(wire::VerifyEvent { run: run.clone(), repository, manifest_sha256: digest }));
+    assert_eq!(
+        payload("VerifyBackup"),
+        fields(wire::VerifyEvent { run: run.clone(), repository, manifest_sha256: digest })
+    );
     assert_eq!(payload("DestroyJumpBox"), fields(wire::DestroyRequest::Run(run)));
     let record = tasks["AwaitUpload"]["Arguments"]["Value"].as_str().unwrap();
     for field in ["'task_token'", "'bridge'"] {
@@ -201,7 +205,10 @@ fn the_executions_timeout_exceeds_the_sum_of_its_parts_at_their_ceilings() {
     let (machine, template) = (machine(), template());
     let most = |name: &str| parameter(&template, name, "MaxValue");
     let attempts = 1 + machine["States"]["DestroyJumpBox"]["Retry"][0]["MaxAttempts"].as_u64().unwrap();
-    let longest = most("BootSeconds") + most("WindowMaxSeconds") + most("VerifySeconds") + attempts * (most("DestroySeconds") + 30);
+    let longest = most("BootSeconds")
+        + most("WindowMaxSeconds")
+        + most("VerifySeconds")
+        + attempts * (most("DestroySeconds") + 30);
     let execution = machine["TimeoutSeconds"].as_u64().unwrap();
     assert!(longest < execution, "{longest} s of states in {execution} s of execution");
 }
@@ -210,7 +217,10 @@ fn the_executions_timeout_exceeds_the_sum_of_its_parts_at_their_ceilings() {
 fn the_defaults_keep_their_promises() {
     let template = template();
     let default = |name: &str| parameter(&template, name, "Default");
-    assert!(default("HeartbeatSeconds") * 2 < default("WindowBaseSeconds"), "a heartbeat fits the shortest window twice");
+    assert!(
+        default("HeartbeatSeconds") * 2 < default("WindowBaseSeconds"),
+        "a heartbeat fits the shortest window twice"
+    );
     assert_eq!(template["Parameters"]["Generation"]["Default"], "month");
     assert!(default("LockDays") >= 31 + default("PromisedDays"), "the last snapshot of a month is locked long enough");
     assert!(default("ExpireDays") > default("LockDays"), "nothing expires while it is locked");

@@ -52,8 +52,7 @@ async fn a_backup_crosses_is_verified_and_restores_with_stock_restic() {
     let execution = rig.latest_execution().await;
     assert_eq!(execution.status, "SUCCEEDED", "{execution:?}");
     assert_eq!(execution.output.as_ref().unwrap()["verdict"], "good");
-    let states: Vec<String> =
-        execution.states(rig.clients()).await.into_iter().map(|passage| passage.state).collect();
+    let states: Vec<String> = execution.states(rig.clients()).await.into_iter().map(|passage| passage.state).collect();
     assert_eq!(
         states,
         ["ProvisionJumpBox", "AwaitUpload", "VerifyBackup", "DestroyJumpBox", "JudgeRun", "BackupVerified"]

@@ -69,9 +69,19 @@ async fn up_then_status_then_a_run_with_the_ready_made_configuration_then_down()
     let written: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(state.join("stack.json")).unwrap()).unwrap();
     for pointer in [
-        "/endpoint_url", "/region", "/account", "/site", "/vault", "/state_machine_arn", "/functions/start",
-        "/functions/destroy", "/agent/access_key_id", "/agent/secret_access_key", "/agent/config",
-        "/admin/access_key_id", "/admin/secret_access_key",
+        "/endpoint_url",
+        "/region",
+        "/account",
+        "/site",
+        "/vault",
+        "/state_machine_arn",
+        "/functions/start",
+        "/functions/destroy",
+        "/agent/access_key_id",
+        "/agent/secret_access_key",
+        "/agent/config",
+        "/admin/access_key_id",
+        "/admin/secret_access_key",
     ] {
         assert!(written.pointer(pointer).is_some_and(serde_json::Value::is_string), "{pointer} in {written}");
     }

@@ -20,7 +20,10 @@ impl Setup {
         std::fs::create_dir(setup.path("source")).unwrap();
         std::fs::write(setup.path("source/hosts"), "127.0.0.1 localhost\n").unwrap();
         setup.private("password", "correct horse battery staple\n");
-        setup.private("credentials", "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = none\n");
+        setup.private(
+            "credentials",
+            "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = none\n",
+        );
         setup.configure("");
         setup
     }

@@ -28,7 +28,10 @@ async fn denied_elsewhere(rig: &Rig, who: &Clients, allowed: &[&str]) {
     let id = "i-0123456789abcdef0";
     denied("ec2:TerminateInstances", who.ec2.terminate_instances().instance_ids(id).send().await);
     let group = &stack.security_group;
-    denied("ec2:Authorize", who.ec2.authorize_security_group_ingress().group_id(group).cidr_ip("0.0.0.0/0").send().await);
+    denied(
+        "ec2:Authorize",
+        who.ec2.authorize_security_group_ingress().group_id(group).cidr_ip("0.0.0.0/0").send().await,
+    );
     let name = format!("/drawbridge/{}/x/other", stack.site);
     denied("ssm:GetParameter", who.ssm.get_parameter().name(&name).send().await);
     if !except("ssm:PutParameter") {
@@ -96,7 +99,16 @@ async fn the_box_may_add_to_the_vault_and_nothing_else() {
     let jump_box = rig.role_clients("drawbridge-BoxRole").await;
     let vault = &rig.stack().vault;
     for key in ["repo/2026-11-0123456789abcdef/config", "runs/home-20261123T203000Z/manifest.json"] {
-        jump_box.s3.put_object().bucket(vault).key(key).if_none_match("*").body(vec![1].into()).send().await.expect(key);
+        jump_box
+            .s3
+            .put_object()
+            .bucket(vault)
+            .key(key)
+            .if_none_match("*")
+            .body(vec![1].into())
+            .send()
+            .await
+            .expect(key);
     }
     denied_in_the_vault(&rig, &jump_box, "artifacts/0000").await;
     denied("s3:ListObjectVersions", jump_box.s3.list_object_versions().bucket(vault).send().await);

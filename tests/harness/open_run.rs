@@ -129,7 +129,16 @@ impl OpenRun {
 
     fn ssh_as(&self, key: &Path, options: &[&str]) -> Command {
         let mut command = Command::new(need("ssh", "openssh-client"));
-        command.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", "IdentitiesOnly=yes"]);
+        command.args([
+            "-F",
+            "none",
+            "-o",
+            "BatchMode=yes",
+            "-o",
+            "StrictHostKeyChecking=yes",
+            "-o",
+            "IdentitiesOnly=yes",
+        ]);
         command.arg("-o").arg(format!("UserKnownHostsFile={}", self.folder.join("known_hosts").display()));
         command.arg("-i").arg(key).args(["-o", "ConnectTimeout=10", "-p"]).arg(self.port.to_string());
         command.args(options).arg(format!("drawbridge@{}", self.address)).stdin(Stdio::null());
@@ -166,7 +175,10 @@ impl Forward {
     /// POSTs a file.
     pub fn post(&self, path: &str, file: &Path) -> (u16, String) {
         let data = format!("@{}", file.display());
-        self.curl(path, &["--request", "POST", "--header", "Content-Type: application/octet-stream", "--data-binary", &data])
+        self.curl(
+            path,
+            &["--request", "POST", "--header", "Content-Type: application/octet-stream", "--data-binary", &data],
+        )
     }
 }
 

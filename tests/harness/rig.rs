@@ -2,7 +2,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use drawbridge_local::{
-    AgentFiles, Clients, Credentials, LocalStack, Requirements, Source, StackDescription, UpOptions, Workspace, interpreter,
+    AgentFiles, Clients, Credentials, LocalStack, Requirements, Source, StackDescription, UpOptions, Workspace,
+    interpreter,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -89,25 +90,34 @@ impl Rig {
         let admin = &self.stack().admin;
         let output = Command::new(python)
             .arg(script)
-            .args([&self.stack().endpoint_url, &self.stack().region, &admin.access_key_id, &admin.secret_access_key, role])
+            .args([
+                &self.stack().endpoint_url,
+                &self.stack().region,
+                &admin.access_key_id,
+                &admin.secret_access_key,
+                role,
+            ])
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
         let text = |name: &str| answer[name].as_str().unwrap().to_owned();
-        let credentials = Credentials { access_key_id: text("AccessKeyId"), secret_access_key: text("SecretAccessKey") };
+        let credentials =
+            Credentials { access_key_id: text("AccessKeyId"), secret_access_key: text("SecretAccessKey") };
         Clients::with_session(self.stack(), &credentials, Some(text("SessionToken"))).await
     }
 
     /// The newest execution.
     pub async fn latest_execution(&self) -> Execution {
-        let list = self.clients.sfn.list_executions().state_machine_arn(&self.stack().state_machine_arn).send().await.unwrap();
+        let list =
+            self.clients.sfn.list_executions().state_machine_arn(&self.stack().state_machine_arn).send().await.unwrap();
         Execution::describe(&self.clients, list.executions().first().expect("an execution").execution_arn()).await
     }
 
     /// How many executions there are.
     pub async fn executions(&self) -> usize {
-        let list = self.clients.sfn.list_executions().state_machine_arn(&self.stack().state_machine_arn).send().await.unwrap();
+        let list =
+            self.clients.sfn.list_executions().state_machine_arn(&self.stack().state_machine_arn).send().await.unwrap();
         list.executions().len()
     }
 

@@ -15,7 +15,7 @@ pub enum MachineError {
         /// What was asked.
         what: &'static str,
         /// Why not.
-        source: imds::client::error::ImdsError,
+        source: Box<imds::client::error::ImdsError>,
     },
     /// The service answers something else.
     #[error("the instance metadata service tells a {what} that isn't one: {text:?}")]
@@ -56,7 +56,7 @@ fn is_an_interface(address: &Ipv4Addr) -> bool {
 
 async fn ask<T>(imds: &imds::Client, what: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<T, MachineError> {
     let answer = imds.get(format!("/latest/meta-data/{what}")).await;
-    let answer = answer.map_err(|source| MachineError::Unavailable { what, source })?;
+    let answer = answer.map_err(|source| MachineError::Unavailable { what, source: Box::new(source) })?;
     let text = answer.as_ref();
     parse(text).ok_or_else(|| MachineError::Malformed { what, text: text.chars().take(80).collect() })
 }

@@ -173,7 +173,11 @@ mod tests {
             File::open(folder.path().join(side).join("etc")).unwrap().set_times(times).unwrap();
         }
         let comparison = compare(&folder.path().join("a"), &folder.path().join("b")).unwrap();
-        comparison.differences.into_iter().filter(|line| !line.starts_with("etc/link differs in modification time")).collect()
+        comparison
+            .differences
+            .into_iter()
+            .filter(|line| !line.starts_with("etc/link differs in modification time"))
+            .collect()
     }
 
     #[test]
@@ -183,7 +187,9 @@ mod tests {
 
     #[test]
     fn every_kind_of_difference_is_named() {
-        let keep_time = |path: &Path| File::open(path).unwrap().set_times(fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH)).unwrap();
+        let keep_time = |path: &Path| {
+            File::open(path).unwrap().set_times(fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH)).unwrap()
+        };
         let flipped = after(|b| {
             fs::write(b.join("etc/hosts"), "127.0.0.1 localhosT\n").unwrap();
             keep_time(&b.join("etc/hosts"));

@@ -27,7 +27,11 @@ pub fn lint(workspace: &Workspace) -> Result<()> {
     let machine = workspace.root().join("statemachine/backup.asl.json");
     let said = text(&run(&tool("statelint"), &machine)?);
     let found: Vec<&str> = said.lines().map(str::trim).filter(|line| is_finding(line)).collect();
-    if found.is_empty() { Ok(()) } else { Err(Problem::because("statelint finds fault with the state machine", found.join("\n"))) }
+    if found.is_empty() {
+        Ok(())
+    } else {
+        Err(Problem::because("statelint finds fault with the state machine", found.join("\n")))
+    }
 }
 
 /// Whether a line of statelint's is a finding; it also counts them, in a line of its own.

@@ -61,7 +61,16 @@ pub fn interpreter(workspace: &Workspace, requirements: Requirements) -> Result<
     for file in requirements.files() {
         run(
             Command::new(&python)
-                .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps", "-r"])
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--require-hashes",
+                    "--no-deps",
+                    "-r",
+                ])
                 .arg(workspace.emulator().join(file)),
             "cannot install the pinned Python packages; is PyPI reachable?",
         )?;
@@ -107,5 +116,8 @@ fn run(command: &mut Command, otherwise: &str) -> Result<()> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Problem::because(otherwise, if said.is_empty() { format!("{program} ended with {}", output.status) } else { said }))
+    Err(Problem::because(
+        otherwise,
+        if said.is_empty() { format!("{program} ended with {}", output.status) } else { said },
+    ))
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::error::Context;
 use crate::agent_config::Host;
+use crate::error::Context;
 use crate::{Problem, Process, Result};
 
 const PROGRAM: &str = "/usr/sbin/sshd";
@@ -91,7 +91,8 @@ impl Sshd {
         let key = self.folder.join("host_key.pub");
         let key = fs::read_to_string(&key).context(|| format!("cannot read {}", key.display()))?;
         let path = self.folder.join("known_hosts");
-        fs::write(&path, format!("[127.0.0.1]:{} {key}", self.port)).context(|| format!("cannot write {}", path.display()))
+        fs::write(&path, format!("[127.0.0.1]:{} {key}", self.port))
+            .context(|| format!("cannot write {}", path.display()))
     }
 }
 

@@ -192,7 +192,10 @@ impl StackDescription {
     pub fn read(state_dir: &Path) -> Result<Self> {
         let path = state_dir.join("stack.json");
         let text = fs::read_to_string(&path).map_err(|error| {
-            Problem::because(format!("no local stack is up in {} (start one: cargo local up)", state_dir.display()), error)
+            Problem::because(
+                format!("no local stack is up in {} (start one: cargo local up)", state_dir.display()),
+                error,
+            )
         })?;
         serde_json::from_str(&text).context(|| format!("{} is damaged", path.display()))
     }
@@ -303,14 +306,18 @@ fn clear(state_dir: &Path) -> Result<()> {
     {
         let at = state_dir.display();
         let pid = description.owner.pid;
-        return Err(Problem::new(format!("a local stack is up in {at} (process {pid}); take it down: cargo local down")));
+        return Err(Problem::new(format!(
+            "a local stack is up in {at} (process {pid}); take it down: cargo local down"
+        )));
     }
     let doing = || format!("cannot prepare {}", state_dir.display());
     if state_dir.exists() {
         let empty = fs::read_dir(state_dir).context(doing)?.next().is_none();
         if !empty && !state_dir.join(MARKER).exists() {
             let at = state_dir.display();
-            return Err(Problem::new(format!("{at} is not empty and no local stack's folder; name another --state-dir")));
+            return Err(Problem::new(format!(
+                "{at} is not empty and no local stack's folder; name another --state-dir"
+            )));
         }
         fs::remove_dir_all(state_dir).context(doing)?;
     }

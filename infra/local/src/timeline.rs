@@ -4,8 +4,8 @@ use aws_sdk_sfn::Client;
 use aws_sdk_sfn::types::HistoryEvent;
 use jiff::Timestamp;
 
-use crate::error::Context;
 use crate::Result;
+use crate::error::Context;
 
 /// One state of an execution.
 #[derive(Debug, Clone, PartialEq)]

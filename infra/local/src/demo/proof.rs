@@ -25,7 +25,8 @@ pub(super) struct Run {
 impl Run {
     /// The newest execution, which must have succeeded.
     pub(super) async fn latest(clients: &Clients, stack: &StackDescription) -> Result<Self> {
-        let list = clients.sfn.list_executions().state_machine_arn(&stack.state_machine_arn).max_results(1).send().await;
+        let list =
+            clients.sfn.list_executions().state_machine_arn(&stack.state_machine_arn).max_results(1).send().await;
         let list = list.context(|| "cannot list the executions".to_owned())?;
         let execution = list.executions().first().ok_or_else(|| Problem::new("there was no execution"))?;
         if execution.status() != &ExecutionStatus::Succeeded {
@@ -34,8 +35,8 @@ impl Run {
         let arn = execution.execution_arn();
         let described = clients.sfn.describe_execution().execution_arn(arn).send().await;
         let described = described.context(|| format!("cannot describe {arn}"))?;
-        let input: serde_json::Value =
-            serde_json::from_str(described.input().unwrap_or_default()).context(|| "the input is not JSON".to_owned())?;
+        let input: serde_json::Value = serde_json::from_str(described.input().unwrap_or_default())
+            .context(|| "the input is not JSON".to_owned())?;
         let repository = input.get("repository").and_then(serde_json::Value::as_str);
         let repository = repository.ok_or_else(|| Problem::new("the execution's input names no repository"))?;
         Ok(Self { name: execution.name().to_owned(), arn: arn.to_owned(), repository: repository.to_owned() })
@@ -133,9 +134,7 @@ pub(super) fn compare_with_source(sources: &[Source], restored: &Path, teller: &
 /// Whether size and modification time are still those that were gathered.
 fn is_unchanged(restored: &Path, original: &Path) -> bool {
     match (fs::metadata(restored), fs::symlink_metadata(original)) {
-        (Ok(then), Ok(now)) => {
-            now.is_file() && then.len() == now.len() && then.modified().ok() == now.modified().ok()
-        }
+        (Ok(then), Ok(now)) => now.is_file() && then.len() == now.len() && then.modified().ok() == now.modified().ok(),
         _ => false,
     }
 }
