@@ -9,12 +9,11 @@
 
 mod agent;
 mod open_run;
-mod peers;
 mod rig;
 mod run;
 
 pub use agent::{Agent, Finished, program};
 pub use open_run::{Forward, OpenRun, digest, invoke};
-pub use peers::need;
+pub use drawbridge_peers::need;
 pub use rig::Rig;
 pub use run::{Execution, wait_until};

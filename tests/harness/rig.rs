@@ -85,26 +85,43 @@ impl Rig {
 
     /// Clients that act as one of the stack's roles. The operator lets itself in for that; on AWS it could too.
     pub async fn role_clients(&self, role: &str) -> Clients {
-        let python = interpreter(&Workspace::here(), Requirements::Emulator).unwrap();
-        let script = Workspace::here().root().join("tests/harness/assume_role.py");
-        let admin = &self.stack().admin;
-        let output = Command::new(python)
-            .arg(script)
-            .args([
-                &self.stack().endpoint_url,
-                &self.stack().region,
-                &admin.access_key_id,
-                &admin.secret_access_key,
-                role,
-            ])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let answer: Value = serde_json::from_str(&self.operators_script("assume_role.py", role)).unwrap();
         let text = |name: &str| answer[name].as_str().unwrap().to_owned();
         let credentials =
             Credentials { access_key_id: text("AccessKeyId"), secret_access_key: text("SecretAccessKey") };
         Clients::with_session(self.stack(), &credentials, Some(text("SessionToken"))).await
+    }
+
+    /// Everything that the functions have logged, each line behind its log group.
+    pub fn function_logs(&self) -> String {
+        self.operators_script("function_logs.py", &format!("/drawbridge/{}/", self.stack().site))
+    }
+
+    /// What a script of `harness/` prints, run with the operator's key.
+    fn operators_script(&self, script: &str, argument: &str) -> String {
+        let python = interpreter(&Workspace::here(), Requirements::Emulator).unwrap();
+        let script = Workspace::here().root().join("tests/harness").join(script);
+        let admin = &self.stack().admin;
+        let output = Command::new(python)
+            .arg(script)
+            .args([&self.stack().endpoint_url, &self.stack().region, &admin.access_key_id, &admin.secret_access_key])
+            .arg(argument)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The user data of a run's box, as anyone with DescribeInstanceAttribute reads it.
+    pub async fn user_data(&self, run: &str) -> String {
+        use aws_sdk_ec2::types::{Filter, InstanceAttributeName};
+        let filter = Filter::builder().name("tag:drawbridge:run").values(run).build();
+        let found = self.clients.ec2.describe_instances().filters(filter).send().await.unwrap();
+        let instance = found.reservations()[0].instances()[0].instance_id().unwrap().to_owned();
+        let attribute = self.clients.ec2.describe_instance_attribute().instance_id(instance);
+        let attribute = attribute.attribute(InstanceAttributeName::UserData).send().await.unwrap();
+        let encoded = attribute.user_data().unwrap().value().unwrap();
+        String::from_utf8(aws_smithy_types::base64::decode(encoded).unwrap()).unwrap()
     }
 
     /// The newest execution.

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use drawbridge_ssh::MAX_STREAMS;
+
 /// Connections that have not logged in yet. The next one displaces the oldest, so that silent connections cannot keep
 /// the agent out.
 pub const MAX_STRANGERS: usize = 8;
@@ -12,15 +14,15 @@ pub const MAX_STRANGERS: usize = 8;
 /// anew has lost its old connection, even if this end hasn't noticed.
 pub const MAX_SESSIONS: usize = 4;
 
-/// Vault streams on one connection; the agent opens four.
-pub const MAX_CHANNELS_PER_CONNECTION: usize = 8;
+/// Vault streams on one connection; the agent opens four unless told otherwise.
+pub const MAX_CHANNELS_PER_CONNECTION: usize = MAX_STREAMS as usize;
 
 /// Vault streams on all connections together.
 pub const MAX_CHANNELS: usize = 16;
 
 /// Uploads to S3 at once. One more is told to come back. It doesn't wait in line: its unread body would block
 /// its whole SSH connection, and with it the uploads that it waits for.
-pub const MAX_UPLOADS: usize = 8;
+pub const MAX_UPLOADS: usize = MAX_STREAMS as usize;
 
 /// HTTP/2 streams on one vault stream.
 pub const MAX_H2_STREAMS: u32 = 4;

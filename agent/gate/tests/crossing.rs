@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use common::store::Mishap;
 use common::{Cargo, Gate, Http, Memory, objects};
-use drawbridge_gate::Ending;
 use drawbridge_gate::limits::{MAX_UPLOADS, Patience};
-use drawbridge_wire::{ObjectKind, Receipt, StoreOutcome, manifest_key, receipt_key};
+use drawbridge_gate::{AnnounceError, Ending, build};
+use drawbridge_ssh::KeyPair;
+use drawbridge_wire::{InstanceId, ObjectKind, Ready, Receipt, StoreOutcome, manifest_key, ready_key, receipt_key};
 use tokio::io::AsyncWriteExt as _;
 
 fn receipt(store: &Memory) -> Receipt {
@@ -173,6 +174,20 @@ async fn what_the_store_does_not_take_may_come_again() {
     store.plan([Mishap::Fails, Mishap::LosesAnswer]);
     assert_eq!(client.post("/receipt", "").await.status, 200, "the gate tries its own things again");
     assert_eq!(receipt(&store).objects.len(), cargo.crossing().count());
+}
+
+#[tokio::test]
+async fn a_gate_announces_itself_once_even_if_the_answer_is_lost() {
+    let (cargo, store) = (Cargo::small(), Memory::default());
+    let config = cargo.config(&KeyPair::generate().unwrap().public().to_string(), 0);
+    let instance: InstanceId = "i-0123456789abcdef0".parse().unwrap();
+    let first = build(&config, store.clone()).unwrap();
+    store.plan([Mishap::LosesAnswer]);
+    first.announce(&instance).await.unwrap();
+    let ready: Ready = serde_json::from_slice(&store.get(&ready_key(&config.run, &instance)).unwrap()).unwrap();
+    assert_eq!(ready.host_key, first.host_key().to_string());
+    let second = build(&config, store.clone()).unwrap();
+    assert!(matches!(second.announce(&instance).await, Err(AnnounceError::Announced)));
 }
 
 #[tokio::test]

@@ -196,7 +196,7 @@ async fn memory_stays_bounded_while_a_gibibyte_crosses() {
     }
     assert_eq!(http.post("/receipt", "").await.status, 200);
     let peak = gate.high_water_mark();
-    println!("a gibibyte crossed with at most {peak} KiB resident");
+    eprintln!("a gibibyte crossed with at most {peak} KiB resident");
     assert!(peak < MEMORY_KIB, "{peak} KiB");
     let stored: u64 =
         gate.aws.objects().iter().filter(|(key, _)| key.contains("/repo/")).map(|(_, (size, _))| size).sum();
@@ -240,7 +240,7 @@ async fn memory_stays_bounded_when_s3_takes_nothing_and_everybody_sends() {
         before = gate.high_water_mark();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
-    println!("{MAX_UPLOADS} stuck uploads held at most {before} KiB resident");
+    eprintln!("{MAX_UPLOADS} stuck uploads held at most {before} KiB resident");
     assert!(before < MEMORY_KIB, "{before} KiB");
 }
 
@@ -263,7 +263,7 @@ async fn memory_stays_bounded_with_the_largest_manifest() {
         assert_eq!(http.post("/manifest", text.clone()).await.status, 200, "{}", gate.log());
     }
     let peak = gate.high_water_mark();
-    println!("a manifest of {} bytes was taken with at most {peak} KiB resident", text.len());
+    eprintln!("a manifest of {} bytes was taken with at most {peak} KiB resident", text.len());
     assert!(peak < MEMORY_KIB, "{peak} KiB");
 }
 

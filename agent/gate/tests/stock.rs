@@ -9,6 +9,7 @@ use std::process::{Output, Stdio};
 
 use common::{Cargo, Gate, LOOPBACK, Memory, SOON};
 use drawbridge_gate::Ending;
+use drawbridge_peers::need;
 use drawbridge_ssh::KeyPair;
 use drawbridge_wire::ObjectKind;
 use russh::keys::ssh_key::LineEnding;
@@ -36,10 +37,6 @@ fn write_key(path: &Path) -> PrivateKey {
 
 impl Stock {
     async fn open() -> Self {
-        for (program, package) in [("ssh", "openssh-client"), ("curl", "curl")] {
-            let there = Command::new(program).arg("-V").output().await.is_ok();
-            assert!(there, "this test needs {program}: apt-get install {package}");
-        }
         let folder = TempDir::new().unwrap();
         std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o700)).unwrap();
         let key = write_key(&folder.path().join("key"));
@@ -57,7 +54,7 @@ impl Stock {
     }
 
     fn ssh(&self, key: &str) -> Command {
-        let mut ssh = Command::new("ssh");
+        let mut ssh = Command::new(need("ssh", "openssh-client"));
         ssh.args(["-F", "none", "-p", &self.gate.port.to_string(), "-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes"])
             .args(["-o", "StrictHostKeyChecking=yes", "-o", "ExitOnForwardFailure=yes"])
             .arg("-o")
@@ -100,7 +97,7 @@ impl Stock {
 }
 
 async fn curl(port: u16, path: &str, arguments: &[&str]) -> String {
-    let mut curl = Command::new("curl");
+    let mut curl = Command::new(need("curl", "curl"));
     curl.args([
         "-q",
         "-sS",

@@ -27,3 +27,6 @@ pub const VAULT_HOST: &str = "vault.drawbridge.internal";
 
 /// The port that belongs to [`VAULT_HOST`]; 32 bits wide because the SSH protocol has it so.
 pub const VAULT_PORT: u32 = 80;
+
+/// The most vault streams on one connection, and the most uploads at once: the gate refuses more, the agent opens no more.
+pub const MAX_STREAMS: u8 = 8;

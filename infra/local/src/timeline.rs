@@ -36,6 +36,29 @@ pub async fn timeline(sfn: &Client, execution_arn: &str) -> Result<Vec<Passage>>
     Ok(passages)
 }
 
+/// The task tokens that an execution's history shows to those who may read it. Nothing else may show them.
+///
+/// # Errors
+/// When Step Functions doesn't answer.
+pub async fn task_tokens(sfn: &Client, execution_arn: &str) -> Result<Vec<String>> {
+    let mut tokens = Vec::new();
+    let mut pages = sfn.get_execution_history().execution_arn(execution_arn).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        let page = page.context(|| format!("cannot read the history of {execution_arn}"))?;
+        let scheduled = page.events().iter().filter_map(|event| event.task_scheduled_event_details());
+        tokens.extend(scheduled.filter_map(|details| token_in(details.parameters())));
+    }
+    Ok(tokens)
+}
+
+/// The token that a task was given, wherever in its parameters it stands.
+fn token_in(parameters: &str) -> Option<String> {
+    let (_, rest) = parameters.split_once("task_token")?;
+    // Behind the name come quotes, a colon and perhaps backslashes, if it stands in a string in a string.
+    let value = rest.trim_start_matches(|c| "\\\": ".contains(c));
+    value.split(['"', '\\']).next().map(str::to_owned)
+}
+
 fn note(passages: &mut Vec<Passage>, event: &HistoryEvent) {
     let at = Timestamp::from_nanosecond(event.timestamp().as_nanos()).unwrap_or_default();
     if let Some(entered) = event.state_entered_event_details() {

@@ -22,8 +22,8 @@ pub const DEFAULT_PATH: &str = "/etc/drawbridge/drawbridge.toml";
 /// another object's bytes.
 pub const DEFAULT_STREAMS: u8 = 4;
 
-/// The most streams that a configuration may ask for; the gate refuses more channels than that.
-pub const MAX_STREAMS: u8 = 16;
+/// The most streams that a configuration may ask for; the gate refuses more than that.
+pub use drawbridge_ssh::MAX_STREAMS;
 
 /// SSH's port.
 pub const DEFAULT_SSH_PORT: u16 = 22;

@@ -18,6 +18,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use drawbridge_ssh::MAX_STREAMS;
 use drawbridge_wire::{Manifest, ManifestObject, ObjectKind};
 use futures::future::try_join_all;
 
@@ -34,9 +35,6 @@ pub use heartbeat::beat;
 /// What is acknowledged together before the next may begin.
 const KINDS: [&[ObjectKind]; 4] =
     [&[ObjectKind::Config, ObjectKind::Key], &[ObjectKind::Data], &[ObjectKind::Index], &[ObjectKind::Snapshot]];
-
-/// The most objects that cross at once: the gate takes so many channels on a connection, and so many uploads.
-pub const MOST_STREAMS: u8 = 8;
 
 /// How long to try again what may pass.
 #[derive(Debug, Clone, Copy)]
@@ -102,7 +100,7 @@ impl Crossing<'_> {
 
     async fn cross_over(&self, bridge: &Bridge, journal: &Mutex<&mut Journal>) -> Result<(), CrossError> {
         let courier = Courier { bridge, patience: self.patience, progress: &self.progress };
-        let mut streams: Vec<Option<Stream>> = (0..self.streams.clamp(1, MOST_STREAMS)).map(|_| None).collect();
+        let mut streams: Vec<Option<Stream>> = (0..self.streams.clamp(1, MAX_STREAMS)).map(|_| None).collect();
         if let Some(first) = streams.first_mut() {
             courier.deliver(first, &Parcel::manifest(self.manifest_bytes.clone())).await?;
         }

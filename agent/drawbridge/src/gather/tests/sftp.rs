@@ -3,9 +3,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use super::*;
+use drawbridge_peers::need;
 
-const SSHD: &str = "/usr/sbin/sshd";
+use super::*;
 
 /// An sshd on a loopback port, and the keys of both sides.
 struct Sshd {
@@ -17,7 +17,6 @@ struct Sshd {
 impl Sshd {
     /// Starts one that keeps its files in `site`'s folder.
     fn start(site: &TestSite) -> Self {
-        assert!(Path::new(SSHD).exists(), "these tests need a real sshd: apt-get install openssh-server");
         let dir = site.dir.path().join("sshd");
         fs::create_dir(&dir).unwrap();
         for (name, kind) in
@@ -48,7 +47,7 @@ impl Sshd {
              PermitRootLogin prohibit-password\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n"
         );
         fs::write(dir.join("sshd_config"), config).unwrap();
-        let mut child = Command::new(SSHD)
+        let mut child = Command::new(need("sshd", "openssh-server"))
             .args(["-D", "-e", "-f"])
             .arg(dir.join("sshd_config"))
             .stderr(Stdio::piped())
@@ -96,7 +95,7 @@ impl Drop for Sshd {
 }
 
 fn keygen(arguments: &[&str]) -> String {
-    let output = Command::new("ssh-keygen").args(arguments).output().unwrap();
+    let output = Command::new(need("ssh-keygen", "openssh-client")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }

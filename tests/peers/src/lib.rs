@@ -1,15 +1,20 @@
+//! The programs of Debian's that the tests of every crate meet: sshd, restic, ssh, curl.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what isn't there")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
-/// One installation at a time.
+/// One installation at a time; between processes, apt waits for its own lock.
 static INSTALLING: Mutex<()> = Mutex::new(());
 
 /// Where Debian forbids its packages to start services; `sshd` is to run when a test starts it and not before.
 const SERVICE_POLICY: &str = "/usr/sbin/policy-rc.d";
 
-/// The path of a program that a test needs beside Rust's crates. Installs its Debian package when it may, and otherwise
-/// fails with one line that names it.
+/// The path of a program that a test needs beside Rust's crates. Installs its Debian package when it may.
+///
+/// # Panics
+/// When the program is not there and may not or cannot be installed; one line names the package.
 pub fn need(program: &str, package: &str) -> PathBuf {
     let _one_at_a_time = INSTALLING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(path) = find(program) {
@@ -35,7 +40,8 @@ fn install(package: &str) {
         std::fs::write(policy, "#!/bin/sh\nexit 101\n").unwrap();
         std::fs::set_permissions(policy, std::fs::Permissions::from_mode(0o755)).unwrap();
     }
-    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", package]] {
+    let wait = "DPkg::Lock::Timeout=300";
+    for arguments in [&["update"][..], &["install", "--yes", "--no-install-recommends", "-o", wait, package]] {
         // What went wrong shows in `need`: the program is still missing.
         let _status = Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive").output();
     }
