@@ -8,7 +8,8 @@ use drawbridge_tests::Rig;
 use walkdir::WalkDir;
 
 /// Where a secret belongs: the agent's own files, and what tells the operator how to log in.
-const ITS_PLACE: [&str; 5] = ["agent/password", "agent/aws-credentials", "stack.json", "deployment.json", "agent/state"];
+const ITS_PLACE: [&str; 5] =
+    ["agent/password", "agent/aws-credentials", "stack.json", "deployment.json", "agent/state"];
 
 fn search(folder: &Path, secrets: &[(&str, String)]) -> (usize, Vec<String>) {
     let (mut searched, mut found) = (0, Vec::new());
@@ -46,6 +47,9 @@ async fn no_log_output_or_record_holds_a_secret() {
     ];
     secrets.extend(tokens.into_iter().map(|token| ("a task token", token)));
     assert!(secrets.iter().all(|(_, secret)| secret.len() > 10), "a short one would be found anywhere");
+
+    let there = std::fs::read(rig.files().password_file()).unwrap();
+    assert_eq!(holds(&there, &secrets), ["the repository's password"], "the search finds what is there");
 
     assert_eq!(holds((finished.stdout + &finished.stderr).as_bytes(), &secrets), [""; 0], "what the agent says");
     let logs = rig.function_logs();

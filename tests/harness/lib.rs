@@ -13,7 +13,7 @@ mod rig;
 mod run;
 
 pub use agent::{Agent, Finished, program};
-pub use open_run::{Forward, OpenRun, digest, invoke};
 pub use drawbridge_peers::need;
+pub use open_run::{Forward, OpenRun, digest, invoke};
 pub use rig::Rig;
 pub use run::{Execution, wait_until};
