@@ -247,3 +247,64 @@ fn the_box_is_bound_by_its_template() {
     assert_eq!(statements.len(), 1);
     assert_eq!(statements[0]["Action"], "s3:PutObject", "the box can put and nothing else");
 }
+
+#[test]
+fn the_vault_denies_what_nobody_may() {
+    let template = template();
+    let policy = &template["Resources"]["VaultPolicy"]["Properties"]["PolicyDocument"]["Statement"];
+    let deny = |sid: &str| {
+        let statement = policy.as_sequence().unwrap().iter().find(|statement| statement["Sid"] == sid);
+        let statement = statement.unwrap_or_else(|| panic!("no statement {sid}"));
+        assert_eq!(statement["Effect"], "Deny", "{sid}");
+        statement
+    };
+    let tls = deny("TlsOnly");
+    assert_eq!((&tls["Principal"], &tls["Action"]), (&"*".into(), &"s3:*".into()));
+    assert_eq!(tls["Condition"]["Bool"]["aws:SecureTransport"], "false");
+    let endpoint = deny("TheBoxPutsOnlyThroughTheEndpoint");
+    assert!(endpoint["Condition"]["StringNotEquals"].get("aws:SourceVpce").is_some());
+    assert!(endpoint["Principal"].get("AWS").is_some(), "a Deny for everybody would lock everybody out");
+    assert_eq!(deny("TheBoxNeverOverwrites")["Condition"]["Null"]["s3:if-none-match"], "true");
+    let block = &template["Resources"]["Vault"]["Properties"]["PublicAccessBlockConfiguration"];
+    for setting in ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"] {
+        assert_eq!(block[setting], true, "{setting}");
+    }
+    let retention =
+        &template["Resources"]["Vault"]["Properties"]["ObjectLockConfiguration"]["Rule"]["DefaultRetention"];
+    assert!(retention.get("Mode").is_some() && retention.get("Days").is_some());
+}
+
+#[test]
+fn every_bad_end_reaches_destroy_and_the_topic_and_the_sweeper_asks_for_a_sweep() {
+    let template = template();
+    let resources = &template["Resources"];
+    let events = &resources["DestroyFunction"]["Properties"]["Events"];
+    let bad: Vec<&str> = vec!["FAILED", "TIMED_OUT", "ABORTED"];
+    for pattern in
+        [&events["RunEndedBadly"]["Properties"]["Pattern"], &resources["FailureRule"]["Properties"]["EventPattern"]]
+    {
+        let statuses = pattern["detail"]["status"].as_sequence().unwrap_or_else(|| panic!("no statuses: {pattern:?}"));
+        assert_eq!(statuses.iter().filter_map(Yaml::as_str).collect::<Vec<_>>(), bad);
+        assert_eq!(pattern["detail-type"][0], "Step Functions Execution Status Change");
+    }
+    assert_eq!(events["Sweep"]["Type"], "ScheduleV2");
+    let input = events["Sweep"]["Properties"]["Input"].as_str().expect("the sweeper's input");
+    let request: wire::DestroyRequest = serde_json::from_str(input).unwrap();
+    assert_eq!(request, wire::DestroyRequest::Sweep {});
+}
+
+#[test]
+fn the_state_machines_log_carries_no_execution_data() {
+    let template = template();
+    let logging = &template["Resources"]["Backup"]["Properties"]["Logging"];
+    assert_eq!(logging["IncludeExecutionData"], false, "AwaitUpload's would be its task token");
+}
+
+#[test]
+fn the_agents_policy_is_three_functions_to_invoke() {
+    let template = template();
+    let statements = &template["Resources"]["AgentPolicy"]["Properties"]["PolicyDocument"]["Statement"];
+    assert_eq!(statements.as_sequence().unwrap().len(), 1);
+    assert_eq!(statements[0]["Action"], "lambda:InvokeFunction");
+    assert_eq!(statements[0]["Resource"].as_sequence().unwrap().len(), 3);
+}
