@@ -10,7 +10,7 @@ fn the_emulator_does_what_the_tests_rely_on() {
     let workspace = Workspace::here();
     let python = interpreter(&workspace, Requirements::Emulator).unwrap();
     let output = Command::new(python)
-        .args(["-m", "unittest", "discover", "--start-directory", "tests", "--top-level-directory", "."])
+        .args(["-m", "unittest", "discover", "--start-directory", "tests"])
         .current_dir(workspace.emulator())
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .output()
