@@ -32,13 +32,14 @@ from drawbridge_emulator.addresses import AddressPool  # noqa: E402
 REGION, ACCOUNT, BUCKET = "eu-central-1", "123456789012", "emulator-test"
 IMAGE = "ami-0123456789abcdef0"
 
-# Runs on the machine with the role's keys from its metadata service, and tells what it got on its console.
+# Runs on the machine with the role's keys from its metadata service, and tells what it got on its console. Python stays
+# root: its packages may lie in a home that nobody else may enter.
 PROBE = f"""#!/bin/bash
 trap 'echo trapped' EXIT
 [[ $(env | grep -c -E 'AWS_(ACCESS|SECRET|SESSION)') == 0 ]] && echo no static keys
-setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs {sys.executable} - <<'PYTHON'
+setpriv --reuid=65534 --regid=65534 --clear-groups --no-new-privs bash -c 'cd "$HOME" && echo uid $(id -u)'
+{sys.executable} - <<'PYTHON'
 import boto3, botocore, os
-print("uid", os.getuid())
 boto3.setup_default_session(region_name=os.environ["AWS_REGION"])
 s3 = boto3.client("s3", config=botocore.config.Config(s3={{"addressing_style": "path"}}))
 who = boto3.client("sts").get_caller_identity()["UserId"]
