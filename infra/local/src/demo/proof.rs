@@ -1,6 +1,7 @@
 //! What the demo has to show: each function fails unless it held.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use aws_sdk_sfn::types::ExecutionStatus;
@@ -131,10 +132,10 @@ pub(super) fn compare_with_source(sources: &[Source], restored: &Path, teller: &
     Ok(())
 }
 
-/// Whether size and modification time are still those that were gathered.
+/// Whether size and modification time are still those that were gathered. SFTP tells times in whole seconds.
 fn is_unchanged(restored: &Path, original: &Path) -> bool {
     match (fs::metadata(restored), fs::symlink_metadata(original)) {
-        (Ok(then), Ok(now)) => now.is_file() && then.len() == now.len() && then.modified().ok() == now.modified().ok(),
+        (Ok(then), Ok(now)) => now.is_file() && then.len() == now.len() && then.mtime() == now.mtime(),
         _ => false,
     }
 }
