@@ -308,3 +308,14 @@ fn the_agents_policy_is_three_functions_to_invoke() {
     assert_eq!(statements[0]["Action"], "lambda:InvokeFunction");
     assert_eq!(statements[0]["Resource"].as_sequence().unwrap().len(), 3);
 }
+
+#[test]
+fn the_endpoint_lets_the_box_add_and_fetch_the_gate_and_names_nobody_as_principal() {
+    let template = template();
+    let statements = &template["Resources"]["S3Endpoint"]["Properties"]["PolicyDocument"]["Statement"];
+    let statements = statements.as_sequence().unwrap();
+    let actions: Vec<_> = statements.iter().map(|statement| statement["Action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["s3:PutObject", "s3:GetObject"]);
+    assert!(statements.iter().all(|statement| statement["Principal"] == "*"), "a gateway endpoint matches no other");
+    assert!(statements[0]["Condition"]["ArnEquals"].get("aws:PrincipalArn").is_some());
+}
