@@ -90,6 +90,8 @@ fn success_needs_a_good_verdict_and_is_never_the_default() {
         let condition = choice["Condition"].as_str().unwrap();
         assert!(condition.contains("$verdict.verdict = 'good'") && condition.contains("$not($exists($failure.error))"));
     }
+    let error = states["BackupFailed"]["Error"].as_str().unwrap();
+    assert!(error.contains(&format!("'{}'", wire::VERDICT_BAD)), "the agent knows a bad verdict by this name: {error}");
     let good = serde_json::to_value(wire::Verdict::Good).unwrap();
     assert_eq!(good, "good", "the condition names the verdict as verify writes it");
 }

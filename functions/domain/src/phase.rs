@@ -1,6 +1,6 @@
 //! `session`: where a run stands, as far as the agent may know.
 
-use drawbridge_wire::{Failure, SessionAnswer, SessionRecord, Timestamp, Verdict, VerdictSummary};
+use drawbridge_wire::{Failure, SessionAnswer, SessionRecord, Timestamp, VERDICT_BAD, Verdict, VerdictSummary};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -11,8 +11,6 @@ use crate::reason::bounded;
 pub const ABORTED: &str = "Aborted";
 /// The error of a run that its own time limit ended, in Step Functions' words.
 pub const TIMED_OUT: &str = "States.Timeout";
-/// The error of a run whose vault isn't whole, as the state machine names it.
-pub const VERDICT_BAD: &str = "VerdictBad";
 
 /// An execution that succeeded without a verdict.
 #[derive(Debug, Error)]

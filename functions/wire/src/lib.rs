@@ -26,11 +26,8 @@ pub use report::{Report, ReportAnswer, ReportRequest};
 pub use session::{Failure, SessionAnswer, SessionRequest};
 pub use start::{Ceiling, StartAnswer, StartRequest};
 pub use token::TaskToken;
-pub use vault::{
-    GATE_RECEIPT, RUN_MANIFEST, RUN_VERDICT, artifact_key, manifest_key, object_key, parse_ready_key, ready_key,
-    receipt_key, verdict_key,
-};
-pub use verdict::{Defect, DefectKind, Verdict, VerdictFile, VerdictSummary};
+pub use vault::{artifact_key, manifest_key, object_key, parse_ready_key, ready_key, receipt_key, verdict_key};
+pub use verdict::{Defect, DefectKind, VERDICT_BAD, Verdict, VerdictFile, VerdictSummary};
 pub use workflow::{
     BridgeReady, DestroyAnswer, DestroyRequest, ProvisionEvent, ProvisionRecord, RunInput, SessionRecord, VerifyEvent,
 };

@@ -3,11 +3,11 @@
 use crate::{InstanceId, ObjectName, RunId, Sha256Digest, VaultRepository};
 
 /// The manifest's name below `runs/<run>/`.
-pub const RUN_MANIFEST: &str = "manifest.json";
+const RUN_MANIFEST: &str = "manifest.json";
 /// The gate's receipt's name below `runs/<run>/`.
-pub const GATE_RECEIPT: &str = "receipt.json";
+const GATE_RECEIPT: &str = "receipt.json";
 /// The verdict's name below `runs/<run>/`.
-pub const RUN_VERDICT: &str = "verdict.json";
+const RUN_VERDICT: &str = "verdict.json";
 
 /// The manifest that a run declared, put there by the gate.
 #[must_use]

@@ -12,6 +12,9 @@ pub enum Verdict {
     Bad,
 }
 
+/// The error with which the state machine ends a run whose verdict is bad: the agent then sends everything again.
+pub const VERDICT_BAD: &str = "VerdictBad";
+
 /// The few hundred bytes of a verdict that travel through the state machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerdictSummary {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use drawbridge_ssh::PublicKey;
 use drawbridge_wire::{
-    Generation, Report, ReportAnswer, RunId, SessionAnswer, StartAnswer, StartRequest, Timestamp, VaultRepository,
-    Verdict, VerdictSummary,
+    Generation, Report, ReportAnswer, RunId, SessionAnswer, StartAnswer, StartRequest, Timestamp, VERDICT_BAD,
+    VaultRepository, Verdict, VerdictSummary,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -32,9 +32,6 @@ const LAST_WORD: Duration = Duration::from_secs(10);
 
 /// How long to wait for the end of a run that has failed here.
 const END_WAIT: Duration = Duration::from_secs(60);
-
-/// The error of a run whose verdict is bad.
-const VERDICT_BAD: &str = "VerdictBad";
 
 /// What a request for a run came to.
 #[derive(Debug)]
