@@ -8,10 +8,15 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// The checkout that this crate was compiled from.
+    /// The checkout that cargo runs this program in; without cargo, the one that it was compiled from. Two checkouts
+    /// that share a target folder share the program too.
     #[must_use]
     pub fn here() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/")).to_path_buf();
+        let compiled = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let started = std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| compiled.to_path_buf(), PathBuf::from);
+        let is_root = |folder: &&Path| folder.join("infra/template.yaml").exists();
+        let root = started.ancestors().find(is_root).or_else(|| compiled.ancestors().nth(2)).unwrap_or(compiled);
+        let root = root.to_path_buf();
         let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |dir| root.join(dir));
         Self { root, target }
     }
