@@ -12,6 +12,7 @@
 pub mod algorithms;
 pub mod key;
 pub mod link;
+mod refuse;
 pub mod settings;
 
 pub use key::{Fingerprint, InvalidKey, KeyGenerationFailed, KeyPair, PublicKey};

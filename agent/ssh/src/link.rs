@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use russh::client::{self, ChannelOpenHandle, Msg};
+use russh::client::{self, Msg};
 use russh::keys::{PrivateKeyWithHashAlg, PublicKeyOrCertificate};
-use russh::{Channel, ChannelStream, Disconnect};
+use russh::{ChannelStream, Disconnect};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 use tokio::net::TcpStream;
@@ -104,21 +104,6 @@ impl PinnedHostKey {
     }
 }
 
-/// The library's client accepts whatever channel a server opens. Each of these drops its reply handle, which refuses.
-macro_rules! refuse {
-    ($($channel:ident($($argument:ty),*);)*) => {$(
-        async fn $channel(
-            &mut self,
-            _: Channel<Msg>,
-            $(_: $argument,)*
-            _: ChannelOpenHandle,
-            _: &mut client::Session,
-        ) -> Result<(), LinkError> {
-            Ok(())
-        }
-    )*};
-}
-
 impl client::Handler for PinnedHostKey {
     type Error = LinkError;
 
@@ -126,15 +111,7 @@ impl client::Handler for PinnedHostKey {
         self.check(shown).map(|()| true)
     }
 
-    refuse! {
-        server_channel_open_forwarded_tcpip(&str, u32, &str, u32);
-        server_channel_open_forwarded_streamlocal(&str);
-        server_channel_open_agent_forward();
-        server_channel_open_session();
-        server_channel_open_direct_tcpip(&str, u32, &str, u32);
-        server_channel_open_direct_streamlocal(&str);
-        server_channel_open_x11(&str, u32);
-    }
+    crate::refuse_server_channels!(LinkError);
 }
 
 /// A connection to the gate, logged in. Dropping it closes it and all its streams.
