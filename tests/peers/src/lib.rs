@@ -1,5 +1,22 @@
-//! The programs of Debian's that the tests of every crate meet: sshd, restic, ssh, curl.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what isn't there")]
+//! What the tests of every crate meet: programs of Debian's, SSH servers, a network that is slow or breaks, and a
+//! server that means harm.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`sshd`] | OpenSSH's own server on loopback addresses |
+//! | [`proxy`] | a TCP proxy that delays, cuts off, stalls and counts |
+//! | [`hostile`] | an SFTP server that lies, behind a real sshd |
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test stops at what isn't there"
+)]
+
+pub mod hostile;
+pub mod proxy;
+pub mod sshd;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
