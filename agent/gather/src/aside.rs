@@ -1,0 +1,35 @@
+//! Where copies go that don't pass their checks: beside the mirror, by source and path, for somebody to look at.
+
+use std::io;
+use std::path::Path;
+
+use crate::mirror::MirrorDir;
+use crate::staging::{Growing, Staging};
+
+/// Keeps one file in the folder `aside`; says where, in words.
+pub(crate) fn keep(aside: &Path, file: Growing<'_>, path: &Path) -> io::Result<String> {
+    file.set_aside(&open(aside)?, path)?;
+    let kept = aside.join(path.strip_prefix("/").unwrap_or(path));
+    Ok(format!("the new one is kept as {}", kept.display()))
+}
+
+/// Keeps everything that was staged in the folder `aside`; says where, in words.
+pub(crate) fn keep_all(aside: &Path, staging: &Staging) -> io::Result<String> {
+    staging.set_aside(&open(aside)?)?;
+    Ok(format!("what came is kept in {}", aside.display()))
+}
+
+/// A source that is complete has nothing aside.
+pub(crate) fn clear(aside: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(aside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+fn open(aside: &Path) -> io::Result<MirrorDir> {
+    if let Some(parent) = aside.parent() {
+        MirrorDir::open_or_make(parent)?;
+    }
+    MirrorDir::open_or_make(aside)
+}

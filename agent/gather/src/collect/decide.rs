@@ -1,0 +1,309 @@
+//! What becomes of each entry.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::append::is_appended;
+use super::fetch::{Fetched, Task, Want};
+use super::folder::{Entries, OpenFolder};
+use super::{CollectError, Collector, Done, Errand, Slot, Todo, mirrored};
+use crate::catalogue::{Entry, Folder};
+use crate::mirror::MirrorDir;
+use crate::pattern::Wanted;
+use crate::preview::{Coming, Why};
+use crate::source::Symlinks;
+use crate::staging::Staged;
+use crate::tree::{Kind, Meta, Tree, TreeError, check_name};
+
+/// A folder whose entries are being looked at.
+pub(super) struct Here<T: Tree> {
+    pub(super) todo: Rc<Todo<T>>,
+    pub(super) slot: u64,
+    pub(super) old: Option<Arc<Folder>>,
+    pub(super) mirror: Option<MirrorDir>,
+}
+
+impl<T: Tree> Here<T> {
+    pub(super) fn slot(&self, path: &Path) -> Slot {
+        Slot { folder: self.slot, path: path.to_owned() }
+    }
+
+    pub(super) fn old(&self, name: &OsStr) -> Option<&Entry> {
+        self.old.as_ref()?.get(name)
+    }
+}
+
+impl<'a, T: Tree> Collector<'a, T> {
+    pub(super) fn listed(&mut self, todo: Todo<T>, entries: Result<Entries, TreeError>) -> Result<(), CollectError> {
+        let entries = match entries {
+            Ok(entries) => entries,
+            // Deleted since its parent was listed, as folders are.
+            Err(error) if error.is_not_found() && todo.wanted.whole => return Ok(()),
+            Err(error) => {
+                self.problem(&todo.path, error)?;
+                return self.keep_folders(&todo.path);
+            }
+        };
+        let here = self.look_at(todo)?;
+        let dropped = self.beyond_the_newest(&here.todo, &entries);
+        let mut last: Option<&OsString> = None;
+        for (name, meta) in &entries {
+            let path = here.todo.path.join(name);
+            if last == Some(name) {
+                self.problems.note(&path, "is listed twice, and only the first is taken");
+                continue;
+            }
+            last = Some(name);
+            if !dropped.contains(name) {
+                self.entry(&here, name, path, meta)?;
+            }
+        }
+        if let (Errand::Preview(tell), Some(old)) = (&self.job.errand, &here.old) {
+            let listed: HashSet<&OsStr> = entries.iter().map(|(name, _)| name.as_os_str()).collect();
+            for gone in old.entries.iter().filter(|entry| !listed.contains(entry.name.as_os_str())) {
+                tell(Coming { path: here.todo.path.join(&gone.name), bytes: 0, why: Why::Gone });
+            }
+        }
+        self.settle_if_done(here.slot)
+    }
+
+    fn look_at(&mut self, todo: Todo<T>) -> Result<Here<T>, CollectError> {
+        let slot = self.next_folder;
+        self.next_folder += 1;
+        self.open.insert(slot, OpenFolder { path: todo.path.clone(), entries: Vec::new(), waiting: 0 });
+        let old = match self.job.old.borrow_mut().as_mut() {
+            Some(catalogue) => catalogue.folder(&todo.path)?,
+            None => None,
+        };
+        let relative = todo.path.strip_prefix("/").unwrap_or(&todo.path);
+        let mirror = self.job.mirror.map(|mirror| mirrored(&todo.path, mirror.below(relative))).transpose()?.flatten();
+        Ok(Here { todo: Rc::new(todo), slot, old, mirror })
+    }
+
+    /// The files that a newest-only rule leaves out.
+    fn beyond_the_newest(&self, todo: &Todo<T>, entries: &Entries) -> HashSet<OsString> {
+        let mut dropped = HashSet::new();
+        for rule in &self.job.files.newest {
+            let mut files: Vec<(&OsString, &Meta)> = entries
+                .iter()
+                .filter_map(|(name, meta)| Some((name, meta.as_ref().ok()?)))
+                .filter(|(name, meta)| meta.kind == Kind::File && rule.files.is_match(todo.path.join(name)))
+                .collect();
+            // Of equally old ones the later name counts as newer: dates in names sort so.
+            files.sort_by(|(a, a_meta), (b, b_meta)| (b_meta.mtime, b).cmp(&(a_meta.mtime, a)));
+            dropped.extend(files.into_iter().skip(rule.keep).map(|(name, _)| name.clone()));
+        }
+        dropped
+    }
+
+    fn entry(
+        &mut self,
+        here: &Here<T>,
+        name: &OsStr,
+        path: PathBuf,
+        meta: &Result<Meta, TreeError>,
+    ) -> Result<(), CollectError> {
+        let todo = &here.todo;
+        let Some(wanted) = self.job.patterns.step(&todo.wanted, name) else { return Ok(()) };
+        let meta = match meta {
+            Ok(meta) => meta,
+            Err(error) => return self.missing(here, name, &path, error),
+        };
+        wanted.ends.iter().for_each(|ended| self.has_led(*ended));
+        if self.job.files.exclude.is_match(&path) {
+            return Ok(());
+        }
+        self.entries += 1;
+        if self.entries > self.job.limits.entries {
+            return Err(CollectError::TooMany(self.job.limits.entries));
+        }
+        if let Err(error) = check_name(name) {
+            return self.unreadable(here, name, &path, TreeError::Entry(error));
+        }
+        let through = self.job.patterns.leads_through(&todo.wanted, name);
+        match meta.kind {
+            Kind::Directory => self.folder(here, name, path, meta, wanted, None),
+            Kind::Symlink if self.job.files.symlinks == Symlinks::Follow => self.follow(here, name, path, wanted),
+            Kind::Symlink if wanted.whole => self.symlink(here, name, path, meta),
+            Kind::Symlink if through => self.refuse(
+                here,
+                name,
+                &path,
+                "a configured path must not lead through a symbolic link: name the path that it links to",
+            ),
+            Kind::File if wanted.whole => self.file(here, name, path, meta, None),
+            Kind::Special if wanted.whole => {
+                self.counts.skipped_special += 1;
+                Ok(())
+            }
+            _ if through => self.refuse(here, name, &path, "is not a folder, but a configured path leads through it"),
+            _ => Ok(()),
+        }
+    }
+
+    /// A wanted name that isn't there, or can't be looked at.
+    fn missing(&mut self, here: &Here<T>, name: &OsStr, path: &Path, error: &TreeError) -> Result<(), CollectError> {
+        let named: Vec<usize> = self.job.patterns.naming(&here.todo.wanted, name).collect();
+        named.iter().for_each(|pattern| self.has_led(*pattern));
+        if error.is_not_found() && !named.iter().any(|pattern| *pattern < self.job.required) {
+            return Ok(());
+        }
+        // Errors don't clone; what matters of one does.
+        let copy = match error {
+            TreeError::Entry(error) => TreeError::Entry(std::io::Error::new(error.kind(), error.to_string())),
+            lost => return Err(CollectError::Source(TreeError::Lost(std::io::Error::other(lost.to_string())))),
+        };
+        self.unreadable(here, name, path, copy)
+    }
+
+    fn has_led(&mut self, pattern: usize) {
+        if let Some(led) = self.led.get_mut(pattern) {
+            *led = true;
+        }
+    }
+
+    pub(super) fn folder(
+        &mut self,
+        here: &Here<T>,
+        name: &OsStr,
+        path: PathBuf,
+        meta: &Meta,
+        wanted: Wanted,
+        followed: Option<(T::Dir, PathBuf)>,
+    ) -> Result<(), CollectError> {
+        let depth = here.todo.depth + 1;
+        if depth > self.job.limits.depth {
+            return self.refuse(here, name, &path, "lies deeper than folders are followed: exclude it");
+        }
+        let (dir, real) = match followed {
+            Some((dir, real)) => (Ok(dir), [here.todo.real.as_slice(), &[real]].concat()),
+            None => {
+                let mut real = here.todo.real.to_vec();
+                if let Some(last) = real.last_mut() {
+                    last.push(name);
+                }
+                // Opening a folder never waits, here or there.
+                (futures::executor::block_on(self.tree.open_dir(&here.todo.dir, name)), real)
+            }
+        };
+        match dir {
+            Ok(dir) => self.todo.push(Todo { dir, path, wanted, depth, real: Rc::new(real) }),
+            Err(error) if error.is_not_found() => return Ok(()),
+            Err(error) => return self.unreadable(here, name, &path, error),
+        }
+        self.has(here.slot, name, meta, OsString::new(), false, false);
+        Ok(())
+    }
+
+    pub(super) fn file(
+        &mut self,
+        here: &Here<T>,
+        name: &OsStr,
+        path: PathBuf,
+        meta: &Meta,
+        elsewhere: Option<(T::Dir, OsString)>,
+    ) -> Result<(), CollectError> {
+        let old = here.old(name).filter(|old| old.meta.kind == Kind::File);
+        if meta.size > self.job.limits.file_bytes {
+            let problem = format!("has {} bytes, and max_file_size is {}", meta.size, self.job.limits.file_bytes);
+            return self.refuse(here, name, &path, &problem);
+        }
+        self.counts.files += 1;
+        self.counts.bytes = self.counts.bytes.saturating_add(meta.size);
+        if self.counts.bytes > self.job.limits.total_bytes {
+            return Err(CollectError::TooLarge(self.job.limits.total_bytes));
+        }
+        let copy = match (&here.mirror, old) {
+            (Some(mirror), Some(_)) => mirrored(&path, mirror.stat(name))?,
+            _ => None,
+        };
+        // The mirror's copy, if it is what the catalogue says that it is.
+        let copied = old.filter(|old| !(self.job.distrust && old.fetched)).filter(|old| {
+            copy.is_some_and(|copy| (copy.kind, copy.size, copy.mtime) == (Kind::File, old.meta.size, old.meta.mtime))
+        });
+        if let Some(old) = copied.filter(|old| !old.fresh && (old.meta.size, old.meta.mtime) == (meta.size, meta.mtime))
+        {
+            self.has(here.slot, name, meta, OsString::new(), false, self.job.unsettled && old.fetched);
+            return Ok(());
+        }
+        let grown = copied.filter(|old| is_appended(self.job.files, &path, &old.meta, meta)).map(|old| old.meta.size);
+        let (dir, file) = elsewhere.unwrap_or_else(|| (here.todo.dir.clone(), name.to_owned()));
+        self.want(here, path, Want { meta: meta.clone(), grown, known: old.is_some() }, dir, file)
+    }
+
+    fn want(
+        &mut self,
+        here: &Here<T>,
+        path: PathBuf,
+        want: Want,
+        dir: T::Dir,
+        file: OsString,
+    ) -> Result<(), CollectError> {
+        match &self.job.errand {
+            Errand::Preview(tell) => {
+                let (why, bytes) = match (want.grown, want.known) {
+                    (Some(from), _) => (Why::Grown, want.meta.size.saturating_sub(from)),
+                    (None, true) => (Why::Changed, want.meta.size),
+                    (None, false) => (Why::New, want.meta.size),
+                };
+                self.counts.copied_files += 1;
+                self.counts.copied_bytes = self.counts.copied_bytes.saturating_add(bytes);
+                tell(Coming { path: path.clone(), bytes, why });
+                let tree = self.tree;
+                if here.todo.wanted.whole {
+                    return Ok(());
+                }
+                // A path of the configuration's own: whether it may be read is worth knowing now.
+                self.running.push(Box::pin(async move {
+                    let opened = tree.open_file(&dir, &file).await.map(|_| ());
+                    Done::Probed(path, opened)
+                }));
+                Ok(())
+            }
+            Errand::Fetch { staging, .. } => {
+                if let Some(staged) = staging.find(&path, &want.meta) {
+                    self.staged(&here.slot(&path), &staged);
+                    return Ok(());
+                }
+                let slot = self.awaited(here, path);
+                self.waiting.push_back(Task { slot, dir, file, want });
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn fetched(&mut self, task: Task<T>, fetched: Fetched) -> Result<(), CollectError> {
+        let slot = task.slot;
+        match fetched {
+            Fetched::Staged { staged, bytes, changed } => {
+                self.counts.copied_files += 1;
+                self.counts.copied_bytes = self.counts.copied_bytes.saturating_add(bytes);
+                self.counts.changed_while_read += u64::from(changed);
+                self.counts.bytes =
+                    self.counts.bytes.saturating_sub(task.want.meta.size).saturating_add(staged.meta.size);
+                self.staged(&slot, &staged);
+            }
+            // Deleted since it was listed, as files are.
+            Fetched::Unreadable(error) if error.is_not_found() => self.counts.files -= 1,
+            Fetched::Unreadable(error) => {
+                self.problem(&slot.path, error)?;
+                self.keep(&slot)?;
+            }
+            Fetched::Rejected(why) => {
+                self.counts.rejected += 1;
+                self.problems.note(&slot.path, &why);
+                self.keep(&slot)?;
+            }
+        }
+        self.job.progress.file();
+        self.arrived(slot.folder)
+    }
+
+    fn staged(&mut self, slot: &Slot, staged: &Staged) {
+        let name = slot.path.file_name().unwrap_or_default();
+        self.has(slot.folder, name, &staged.meta, OsString::new(), staged.fresh, true);
+    }
+}

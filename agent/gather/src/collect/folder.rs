@@ -1,0 +1,41 @@
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::catalogue::Entry;
+use crate::pattern::{Patterns, Wanted};
+use crate::tree::{Meta, Tree, TreeError};
+
+/// What there is to look at in a folder, sorted by name.
+pub(super) type Entries = Vec<(OsString, Result<Meta, TreeError>)>;
+
+/// A folder of which not everything is settled.
+pub(super) struct OpenFolder {
+    pub(super) path: PathBuf,
+    pub(super) entries: Vec<Entry>,
+    /// How many of its entries are under way.
+    pub(super) waiting: usize,
+}
+
+/// Lists a folder; or, where no glob makes that necessary, looks at the wanted names alone: a folder on the way may be one
+/// that mustn't be listed.
+pub(super) async fn entries<T: Tree>(
+    tree: &T,
+    patterns: &Patterns,
+    dir: &T::Dir,
+    wanted: &Wanted,
+    most: usize,
+) -> Result<Entries, TreeError> {
+    let mut entries: Entries = match patterns.names(wanted) {
+        None => tree.list(dir, most).await?.into_iter().map(|(name, meta)| (name, Ok(meta))).collect(),
+        Some(names) => {
+            let mut entries = Vec::with_capacity(names.len());
+            for name in names {
+                let meta = tree.stat(dir, &name).await;
+                entries.push((name, meta));
+            }
+            entries
+        }
+    };
+    entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    Ok(entries)
+}

@@ -1,0 +1,291 @@
+//! From a source into staging: what is there is listed, what is new or has changed is fetched, and a new catalogue says what
+//! the mirror is to hold. The mirror itself isn't touched.
+//!
+//! Invariants:
+//! - what can't be read keeps its last good copy and is named as a problem;
+//! - memory is bounded: by the largest folder, by the number of changed files, and by what is under way at once.
+
+mod append;
+mod decide;
+mod fetch;
+mod folder;
+mod links;
+mod settle;
+
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::StreamExt;
+use futures::future::LocalBoxFuture;
+use futures::stream::FuturesUnordered;
+use thiserror::Error;
+
+use crate::Progress;
+use crate::catalogue::{Catalogue, CatalogueError, CatalogueWriter, Draft, Folder, Header};
+use crate::mirror::MirrorDir;
+use crate::outcome::{Counts, Problems};
+use crate::pattern::{Patterns, Wanted};
+use crate::preview::Coming;
+use crate::source::{Files, Limits};
+use crate::staging::Staging;
+use crate::throttle::Throttle;
+use crate::tree::{Followed, Meta, Tree, TreeError};
+#[cfg(test)]
+pub(crate) use fetch::check_room;
+use fetch::{Fetched, Task};
+use folder::OpenFolder;
+
+/// The longest target of a symbolic link, in bytes (PATH_MAX of Linux, without its end).
+const MAX_LINK_BYTES: usize = 4095;
+
+/// Folders aren't listed while more files than this wait to be fetched: what is known of each takes memory.
+const MAX_FILES_WAITING: usize = 4096;
+
+/// Why a source can't be read to its end.
+#[derive(Debug, Error)]
+pub(crate) enum CollectError {
+    #[error("the source can't be read any further")]
+    Source(#[source] TreeError),
+    #[error("the mirror can't be written at {}", path.display())]
+    Mirror { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    #[error("the source has more than {0} entries: exclude what isn't needed, or raise max_entries")]
+    TooMany(u64),
+    #[error("the source has more than {0} bytes: exclude what isn't needed, or raise max_size")]
+    TooLarge(u64),
+    #[error("gathering was called off")]
+    CalledOff,
+}
+
+impl CollectError {
+    /// Whether another attempt might fare better.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Source(TreeError::Lost(_)))
+    }
+}
+
+/// Everything that collecting one source needs.
+pub(crate) struct Job<'a> {
+    pub(crate) files: &'a Files,
+    pub(crate) limits: &'a Limits,
+    pub(crate) patterns: &'a Patterns,
+    /// How many of the patterns, from the first, must lead to something.
+    pub(crate) required: usize,
+    /// The source's folder in the mirror, if there is one yet.
+    pub(crate) mirror: Option<&'a MirrorDir>,
+    pub(crate) old: &'a RefCell<Option<Catalogue>>,
+    /// Not all that earlier gatherings fetched is known to be on the disk.
+    pub(crate) unsettled: bool,
+    /// Nor has this machine been up since: what they fetched may have lost its content.
+    pub(crate) distrust: bool,
+    pub(crate) errand: Errand<'a>,
+    pub(crate) progress: &'a dyn Progress,
+    pub(crate) throttles: [&'a Throttle; 2],
+    pub(crate) called_off: &'a AtomicBool,
+}
+
+/// What a source is listed for.
+pub(crate) enum Errand<'a> {
+    /// To fetch what is new or has changed.
+    Fetch {
+        staging: &'a Staging,
+        /// Where files go that don't pass their checks.
+        aside: &'a Path,
+        catalogue: &'a Path,
+        place: &'a str,
+        boot: &'a str,
+    },
+    /// To say what would be fetched.
+    Preview(&'a dyn Fn(Coming)),
+}
+
+/// What collecting a source came to.
+pub(crate) struct Collected {
+    /// The new catalogue; none of a preview.
+    pub(crate) draft: Option<Draft>,
+    pub(crate) counts: Counts,
+    pub(crate) problems: Problems,
+    /// Of the files in the last catalogue, those that the new one still has.
+    pub(crate) still_there: u64,
+}
+
+/// A folder that is to be listed.
+struct Todo<T: Tree> {
+    dir: T::Dir,
+    path: PathBuf,
+    wanted: Wanted,
+    depth: usize,
+    /// Paths without links: of this folder, and of those in which a link was followed to get here.
+    real: Rc<Vec<PathBuf>>,
+}
+
+/// Something under way that has ended.
+enum Done<T: Tree> {
+    Listed(Todo<T>, Result<folder::Entries, TreeError>),
+    Linked(Slot, Meta, Result<OsString, TreeError>),
+    Followed(Box<(Slot, Rc<Todo<T>>, Wanted)>, Result<Followed<T>, TreeError>),
+    Fetched(Box<Task<T>>, Result<Fetched, CollectError>),
+    Probed(PathBuf, Result<(), TreeError>),
+}
+
+/// An entry that isn't settled yet: its folder, and its path.
+#[derive(Debug, Clone)]
+struct Slot {
+    folder: u64,
+    path: PathBuf,
+}
+
+struct Collector<'a, T: Tree> {
+    tree: &'a T,
+    job: &'a Job<'a>,
+    running: FuturesUnordered<LocalBoxFuture<'a, Done<T>>>,
+    /// How many of them list, and how many fetch.
+    listing: usize,
+    fetching: usize,
+    todo: Vec<Todo<T>>,
+    waiting: VecDeque<Task<T>>,
+    open: HashMap<u64, OpenFolder>,
+    next_folder: u64,
+    writer: Option<CatalogueWriter>,
+    /// Which patterns have led to something, or have been complained about.
+    led: Vec<bool>,
+    entries: u64,
+    counts: Counts,
+    problems: Problems,
+    still_there: u64,
+}
+
+/// Collects everything that the job's patterns name.
+pub(crate) async fn collect<T: Tree>(tree: &T, job: &Job<'_>) -> Result<Collected, CollectError> {
+    let (root, meta) = tree.root().await.map_err(CollectError::Source)?;
+    let writer = match &job.errand {
+        Errand::Preview(_) => None,
+        Errand::Fetch { catalogue, place, boot, .. } => {
+            let header = Header { place: (*place).to_owned(), root: meta, boot: (*boot).to_owned() };
+            Some(CatalogueWriter::begin(catalogue, &header)?)
+        }
+    };
+    let mut collector = Collector {
+        tree,
+        job,
+        running: FuturesUnordered::new(),
+        listing: 0,
+        fetching: 0,
+        todo: Vec::new(),
+        waiting: VecDeque::new(),
+        open: HashMap::new(),
+        next_folder: 0,
+        writer,
+        led: vec![false; job.patterns.len()],
+        entries: 0,
+        counts: Counts::default(),
+        problems: Problems::default(),
+        still_there: 0,
+    };
+    let path = PathBuf::from("/");
+    let real = Rc::new(vec![path.clone()]);
+    collector.todo.push(Todo { dir: root, path, wanted: job.patterns.root(), depth: 0, real });
+    collector.run().await?;
+    collector.end()
+}
+
+impl<'a, T: Tree> Collector<'a, T> {
+    async fn run(&mut self) -> Result<(), CollectError> {
+        loop {
+            if self.job.called_off.load(Ordering::Relaxed) {
+                return Err(CollectError::CalledOff);
+            }
+            self.begin_more();
+            match self.running.next().await {
+                None => return Ok(()),
+                Some(done) => self.take_in(done)?,
+            }
+        }
+    }
+
+    fn begin_more(&mut self) {
+        let pace = self.tree.pace();
+        while self.fetching < pace.files {
+            let Some(task) = self.waiting.pop_front() else { break };
+            self.fetching += 1;
+            let (tree, job) = (self.tree, self.job);
+            self.running.push(Box::pin(async move {
+                let fetched = fetch::fetch(tree, job, &task).await;
+                Done::Fetched(Box::new(task), fetched)
+            }));
+        }
+        while self.listing < pace.folders && self.waiting.len() < MAX_FILES_WAITING {
+            let Some(todo) = self.todo.pop() else { break };
+            self.listing += 1;
+            let (tree, patterns, job) = (self.tree, self.job.patterns, self.job);
+            let most = usize::try_from(job.limits.entries.saturating_sub(self.entries)).unwrap_or(usize::MAX);
+            self.running.push(Box::pin(async move {
+                let entries = folder::entries(tree, patterns, &todo.dir, &todo.wanted, most).await;
+                Done::Listed(todo, entries)
+            }));
+        }
+    }
+
+    fn take_in(&mut self, done: Done<T>) -> Result<(), CollectError> {
+        match done {
+            Done::Listed(todo, entries) => {
+                self.listing -= 1;
+                self.listed(todo, entries)
+            }
+            Done::Linked(slot, meta, target) => self.linked(&slot, meta, target),
+            Done::Followed(from, target) => {
+                let (slot, todo, wanted) = *from;
+                self.followed(&slot, &todo, wanted, target)
+            }
+            Done::Fetched(task, fetched) => {
+                self.fetching -= 1;
+                self.fetched(*task, fetched?)
+            }
+            Done::Probed(path, probed) => match probed {
+                Ok(()) => Ok(()),
+                Err(error) => self.problem(&path, error),
+            },
+        }
+    }
+
+    /// Takes note of what can't be read, unless it is the source itself.
+    fn problem(&mut self, path: &Path, error: TreeError) -> Result<(), CollectError> {
+        match error {
+            TreeError::Entry(error) => {
+                self.problems.note(path, &crate::outcome::in_one_line(&error));
+                Ok(())
+            }
+            TreeError::TooMany => Err(CollectError::TooMany(self.job.limits.entries)),
+            lost => Err(CollectError::Source(lost)),
+        }
+    }
+
+    fn end(mut self) -> Result<Collected, CollectError> {
+        for (index, led) in self.led.iter().enumerate() {
+            if let Some(pattern) = self.job.patterns.get(index).filter(|_| !led && index < self.job.required) {
+                self.problems.note(Path::new(&pattern.to_string()), "leads to nothing");
+            }
+        }
+        let Self { counts, problems, still_there, writer, .. } = self;
+        let draft = writer.map(CatalogueWriter::finish).transpose()?;
+        Ok(Collected { draft, counts, problems, still_there })
+    }
+
+    fn write(&mut self, folder: &Folder) -> Result<(), CollectError> {
+        match &mut self.writer {
+            Some(writer) => Ok(writer.add(folder)?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Names the entry at which the mirror failed.
+pub(crate) fn mirrored<V>(path: &Path, result: io::Result<V>) -> Result<V, CollectError> {
+    result.map_err(|source| CollectError::Mirror { path: path.to_owned(), source })
+}

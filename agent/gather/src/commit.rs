@@ -1,0 +1,112 @@
+//! From staging into the mirror, as the new catalogue says.
+//!
+//! Invariants:
+//! - every step can be done again: a commit that was cut off is finished, or overtaken, by the next one;
+//! - a file changes by one rename; nothing leaves the mirror of a source that wasn't read completely;
+//! - the new catalogue takes its name last: until then the old one, which the mirror no longer agrees with, causes what was
+//!   already placed to be fetched again, never to be taken for something else.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::catalogue::{Catalogue, CatalogueError, Draft, Entry, Folder};
+use crate::collect::{CollectError, mirrored};
+use crate::mirror::MirrorDir;
+use crate::staging::Staging;
+use crate::tree::{Kind, Meta};
+
+/// Brings the source's folder in the mirror to what `draft` says; returns how many entries left it.
+pub(crate) fn commit(
+    draft: Draft,
+    old: Option<&mut Catalogue>,
+    staging: &Staging,
+    mirror: &MirrorDir,
+    complete: bool,
+) -> Result<u64, CollectError> {
+    let new = Catalogue::open(draft.path())?.ok_or_else(|| lost(draft.path()))?;
+    let mut commit = Commit { old, staging, mirror, complete, removed: 0 };
+    for folder in new.folders() {
+        commit.folder(&folder?)?;
+    }
+    // After everything is in place: what is placed in a folder changes the folder's own time.
+    for folder in new.folders() {
+        commit.times(&folder?)?;
+    }
+    mirrored(Path::new("/"), mirror.ensure_own_meta(new.root()))?;
+    draft.take_name()?;
+    Ok(commit.removed)
+}
+
+struct Commit<'a> {
+    old: Option<&'a mut Catalogue>,
+    staging: &'a Staging,
+    mirror: &'a MirrorDir,
+    complete: bool,
+    removed: u64,
+}
+
+impl Commit<'_> {
+    fn folder(&mut self, folder: &Folder) -> Result<(), CollectError> {
+        let at = folder.path();
+        let old = match &mut self.old {
+            Some(old) => old.folder(at)?,
+            None => None,
+        };
+        let dir = mirrored(at, self.mirror.ensure_below(relative(at)))?;
+        for entry in &folder.entries {
+            let path = at.join(&entry.name);
+            let unchanged = old.as_ref().and_then(|old| old.get(&entry.name)).is_some_and(|old| old.meta == entry.meta);
+            mirrored(&path, self.entry(&dir, &path, entry, unchanged))?;
+        }
+        if self.complete {
+            let wanted: HashSet<&OsStr> = folder.entries.iter().map(|entry| entry.name.as_os_str()).collect();
+            for name in mirrored(at, dir.names())? {
+                if !wanted.contains(name.as_os_str()) {
+                    mirrored(&at.join(&name), dir.remove(&name))?;
+                    self.removed += 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&self, dir: &MirrorDir, path: &Path, entry: &Entry, unchanged: bool) -> io::Result<()> {
+        match entry.meta.kind {
+            Kind::Directory => dir.ensure_dir(&entry.name).map(|_| ()),
+            Kind::Symlink => dir.ensure_symlink(&entry.name, &entry.link, &entry.meta),
+            Kind::File if self.staging.has(path) => self.staging.place(path, dir, &entry.name),
+            Kind::File if unchanged => Ok(()),
+            Kind::File => dir.ensure_meta(&entry.name, &entry.meta),
+            Kind::Special => Ok(()),
+        }
+    }
+
+    fn times(&self, folder: &Folder) -> Result<(), CollectError> {
+        let mut dir = None;
+        for entry in folder.entries.iter().filter(|entry| entry.meta.kind == Kind::Directory) {
+            let path = folder.path().join(&entry.name);
+            mirrored(&path, self.time(&mut dir, folder.path(), &entry.name, &entry.meta))?;
+        }
+        Ok(())
+    }
+
+    fn time(&self, dir: &mut Option<MirrorDir>, at: &Path, name: &OsStr, meta: &Meta) -> io::Result<()> {
+        if dir.is_none() {
+            *dir = self.mirror.below(relative(at))?;
+        }
+        match dir {
+            Some(dir) => dir.open(name)?.ensure_own_meta(meta),
+            None => Ok(()),
+        }
+    }
+}
+
+fn relative(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+fn lost(path: &Path) -> CatalogueError {
+    CatalogueError::Io { path: PathBuf::from(path), source: io::Error::from(io::ErrorKind::NotFound) }
+}

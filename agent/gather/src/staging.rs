@@ -1,0 +1,140 @@
+//! What has been fetched and isn't in the mirror yet.
+//!
+//! Invariants:
+//! - nothing here has a name that a source chose: files are numbered;
+//! - what is recorded as staged is complete;
+//! - a new gathering begins with nothing staged, whatever the last one left.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::mirror::MirrorDir;
+use crate::tree::Meta;
+
+/// The staged files of one source.
+pub(crate) struct Staging {
+    dir: MirrorDir,
+    path: PathBuf,
+    next: Cell<u64>,
+    staged: RefCell<HashMap<PathBuf, Staged>>,
+}
+
+/// A complete file that waits for its name.
+#[derive(Debug, Clone)]
+pub(crate) struct Staged {
+    name: String,
+    /// What the source said of it when it was read. Its size is that of what was read.
+    pub(crate) meta: Meta,
+    /// What the listing had said, by which a second attempt recognises it.
+    pub(crate) listed: Meta,
+    /// See [`crate::catalogue::Entry`].
+    pub(crate) fresh: bool,
+}
+
+/// A file that is still growing. Dropped, it is removed.
+pub(crate) struct Growing<'a> {
+    staging: &'a Staging,
+    name: String,
+    pub(crate) file: File,
+    kept: bool,
+}
+
+impl Staging {
+    /// The folder `path`, emptied.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let dir = MirrorDir::open_or_make(path)?;
+        dir.empty()?;
+        Ok(Self { dir, path: path.to_owned(), next: Cell::new(0), staged: RefCell::default() })
+    }
+
+    /// A new, empty file.
+    pub(crate) fn begin(&self) -> io::Result<Growing<'_>> {
+        let name = self.next.replace(self.next.get() + 1).to_string();
+        let file = self.dir.create_file(OsStr::new(&name))?;
+        Ok(Growing { staging: self, name, file, kept: false })
+    }
+
+    /// What was staged for `path`, if that was the file that is now listed as `listed`.
+    pub(crate) fn find(&self, path: &Path, listed: &Meta) -> Option<Staged> {
+        self.staged.borrow().get(path).filter(|staged| staged.listed == *listed).cloned()
+    }
+
+    /// Whether something is staged for `path`.
+    pub(crate) fn has(&self, path: &Path) -> bool {
+        self.staged.borrow().contains_key(path)
+    }
+
+    /// What is staged for `path`, to be read.
+    pub(crate) fn reader(&self, path: &Path) -> Option<File> {
+        let staged = self.staged.borrow();
+        self.dir.open_file(OsStr::new(&staged.get(path)?.name)).ok()
+    }
+
+    /// What is staged for `path` isn't needed.
+    pub(crate) fn forget(&self, path: &Path) {
+        self.staged.borrow_mut().remove(path);
+    }
+
+    /// Gives what is staged for `path` its name in `to`.
+    pub(crate) fn place(&self, path: &Path, to: &MirrorDir, name: &OsStr) -> io::Result<()> {
+        let staged = self.staged.borrow_mut().remove(path);
+        let staged = staged.ok_or_else(|| io::Error::other("nothing is staged for it"))?;
+        self.dir.place(OsStr::new(&staged.name), to, name)
+    }
+
+    /// Puts everything that is staged aside, by its path, into `aside`.
+    pub(crate) fn set_aside(&self, aside: &MirrorDir) -> io::Result<()> {
+        for (path, staged) in std::mem::take(&mut *self.staged.borrow_mut()) {
+            move_aside(&self.dir, &staged.name, aside, &path)?;
+        }
+        Ok(())
+    }
+
+    /// How many bytes the file system still takes.
+    pub(crate) fn room(&self) -> io::Result<u64> {
+        self.dir.room()
+    }
+}
+
+impl Growing<'_> {
+    /// Where it is, for programs that look into it.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.staging.path.join(&self.name)
+    }
+
+    /// It is complete, and will be `path`.
+    pub(crate) fn keep(mut self, path: &Path, meta: Meta, listed: Meta, fresh: bool) -> io::Result<()> {
+        self.staging.dir.apply_meta(&self.file, &meta)?;
+        self.kept = true;
+        let staged = Staged { name: std::mem::take(&mut self.name), meta, listed, fresh };
+        self.staging.staged.borrow_mut().insert(path.to_owned(), staged);
+        Ok(())
+    }
+
+    /// It is complete, but isn't wanted in the mirror.
+    pub(crate) fn set_aside(mut self, aside: &MirrorDir, path: &Path) -> io::Result<()> {
+        self.kept = true;
+        move_aside(&self.staging.dir, &self.name, aside, path)
+    }
+}
+
+impl Drop for Growing<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // If it can't be removed now, the next gathering removes it.
+            let _next_time = self.staging.dir.remove(OsStr::new(&self.name));
+        }
+    }
+}
+
+fn move_aside(from: &MirrorDir, name: &str, aside: &MirrorDir, path: &Path) -> io::Result<()> {
+    let relative = path.strip_prefix("/").unwrap_or(path);
+    let (Some(parent), Some(as_name)) = (relative.parent(), relative.file_name()) else {
+        return Err(io::Error::other("a file without a name"));
+    };
+    from.place(OsStr::new(name), &aside.ensure_below(parent)?, as_name)
+}
