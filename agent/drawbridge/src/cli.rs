@@ -25,8 +25,9 @@ pub struct Cli {
     pub command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, for `run` verified at rest; 1 failed; 2 wrong usage; 3 verified at rest, but some \
-                          source was incomplete or failed; 75 busy or too soon, try again later";
+const EXIT_CODES: &str = "Exit codes: 0 done, for `run` verified at rest; 1 failed, or verified at rest with a source older than its \
+                          max_age; 2 wrong usage; 3 verified at rest, but some source was incomplete or failed; 75 busy or too \
+                          soon, try again later";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
@@ -37,10 +38,26 @@ pub enum Command {
         #[arg(long, value_name = "DIR", default_value = "/etc/drawbridge")]
         dir: PathBuf,
     },
+    /// Show a host's key and ask whether it may be trusted from now on
+    Trust(commands::trust::TrustArgs),
+    /// Print the line for a host's authorized_keys that allows what the source needs and nothing else
+    Authorize {
+        /// The source
+        #[arg(value_name = "SOURCE")]
+        source: String,
+    },
     /// Try every setting, source and permission, and say how to mend what fails
     Check,
     /// Gather, back up, cross, and have it verified
     Run,
+    /// Bring the mirror up to date, without backing it up
+    Gather(commands::gather::GatherArgs),
+    /// Show what changed in the mirror since the last snapshot; secrets are masked
+    Diff {
+        /// These sources only
+        #[arg(value_name = "SOURCE")]
+        sources: Vec<String>,
+    },
     /// List what can be restored from the local repository
     Snapshots,
     /// Tell how the last run went and how old each source is
@@ -52,14 +69,23 @@ pub enum Command {
 /// # Errors
 /// When it can't be done; whoever calls says so.
 pub async fn run(cli: &Cli, ui: &Ui) -> anyhow::Result<Exit> {
-    if let Command::Init { dir } = &cli.command {
-        return Ok(commands::init::init(dir, ui)?);
+    match &cli.command {
+        Command::Init { dir } => return Ok(commands::init::init(dir, ui)?),
+        // A host can be trusted before there is a configuration.
+        Command::Trust(args) => {
+            let config = if cli.config.exists() { Some(Config::load(&cli.config)?) } else { None };
+            return Ok(commands::trust::trust(config.as_ref(), ui, args).await?);
+        }
+        _ => {}
     }
     let config = Config::load(&cli.config)?;
     Ok(match &cli.command {
-        Command::Init { .. } => Exit::Done,
+        Command::Init { .. } | Command::Trust(_) => Exit::Done,
+        Command::Authorize { source } => commands::authorize::authorize(&config, ui, source)?,
         Command::Check => commands::check::check(&config, ui).await?,
         Command::Run => commands::run::run(&config, ui).await?,
+        Command::Gather(args) => commands::gather::gather(&config, ui, args).await?,
+        Command::Diff { sources } => commands::diff::diff(&config, ui, sources).await?,
         Command::Snapshots => commands::snapshots::snapshots(&config, ui).await?,
         Command::Status => commands::status::status(&config, ui, Timestamp::now())?,
     })

@@ -9,6 +9,7 @@
 
 mod error;
 mod meter;
+mod read;
 mod source;
 
 use std::collections::{BTreeSet, HashMap};
@@ -32,8 +33,11 @@ use serde::Serialize;
 pub use error::{EngineError, EngineFailure};
 pub use meter::Advance;
 use meter::Meter;
+pub use read::{EntryFacts, EntryKind, PART_BYTES, Snapshot, SnapshotEntry};
 pub use source::{Dropped, MirrorSize, measure};
 use source::{MirrorSource, walk};
+
+use crate::gather::Origins;
 
 /// The size at which a pack of file contents is closed, in bytes. A pack is what crosses or is sent again as a whole.
 const PACK_BYTES: u64 = 16 * 1024 * 1024;
@@ -141,15 +145,16 @@ impl LocalRepository {
         &self.path
     }
 
-    /// Makes one snapshot of `mirror`, shown as `/`, even when nothing changed. `advance` hears of file bytes.
+    /// Makes one snapshot of `mirror`, shown as `/`, even when nothing changed. `origins` tell what the sources said of owners, modes
+    /// and times; `advance` hears of file bytes.
     ///
     /// # Errors
     /// When the repository can't be written, or when a file of the mirror didn't get in; then there is no new snapshot.
-    pub fn back_up(&self, mirror: &Path, advance: Advance) -> Result<BackupSummary, EngineError> {
+    pub fn back_up(&self, mirror: &Path, origins: Origins, advance: Advance) -> Result<BackupSummary, EngineError> {
         let folder = |source| EngineError::Folder { action: "read the mirror", path: mirror.to_path_buf(), source };
         let mirror = fs::canonicalize(mirror).map_err(folder)?;
         let expected = measure(&mirror).map_err(folder)?.files;
-        let source = MirrorSource::new(&mirror);
+        let source = MirrorSource::new(&mirror, origins);
 
         self.meter.report_to(advance);
         let repository = self.reopened()?.to_indexed_ids().map_err(self.failed("read the index of"))?;

@@ -5,7 +5,7 @@
 pub enum Exit {
     /// 0: done; for `run`, the backup is verified at rest and every source was complete.
     Done,
-    /// 1: failed. What went wrong has been said.
+    /// 1: failed, or verified at rest with a source that is older than its `max_age` allows. What went wrong has been said.
     Failed,
     /// 3: verified at rest, but some source was incomplete or failed.
     Incomplete,

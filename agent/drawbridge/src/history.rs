@@ -43,6 +43,11 @@ pub struct LastRun {
 pub enum RunOutcome {
     /// The vault holds the whole repository, and this was verified at rest.
     Verified,
+    /// Verified at rest, but the copies of these sources in it are older than their `max_age` allows.
+    Stale {
+        /// Their names.
+        sources: Vec<String>,
+    },
     /// Another run was open; until then, at the latest.
     Busy {
         /// When it will be over.
@@ -118,6 +123,7 @@ mod tests {
         assert_eq!(LastRun::load(dir.path()).unwrap(), None);
         for outcome in [
             RunOutcome::Verified,
+            RunOutcome::Stale { sources: vec!["dns".to_owned()] },
             RunOutcome::Busy { until: "2026-11-23T20:30:00Z".parse().unwrap() },
             RunOutcome::Failed { reason: "no bridge".to_owned() },
         ] {

@@ -24,13 +24,13 @@ pub struct LockError {
 
 /// Held until it is dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
 /// What became of taking the lock.
 #[derive(Debug)]
-pub(super) enum Locking {
+pub(crate) enum Locking {
     Taken(Lock),
     /// By the process with this id, as far as it could be read.
     HeldBy(String),
@@ -38,7 +38,7 @@ pub(super) enum Locking {
 
 impl Lock {
     /// Takes the lock of `state_dir`, without waiting.
-    pub(super) fn take(state_dir: &Path) -> Result<Locking, LockError> {
+    pub(crate) fn take(state_dir: &Path) -> Result<Locking, LockError> {
         let path = state_dir.join(LOCK);
         lock(&path).map_err(|source| LockError { path, source })
     }

@@ -20,7 +20,7 @@ use drawbridge_wire::{BoxConfig, Manifest, Sha256Digest, Timestamp, VaultReposit
 use sha2::{Digest, Sha256};
 use support::restic::restic;
 use support::vault::{MemoryVault, TestGate};
-use support::{fill, noise};
+use support::{fill, no_origins, noise};
 use tempfile::TempDir;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
@@ -54,7 +54,7 @@ impl Run {
         // Several snapshots, so that there are several objects of every kind.
         for round in 1..=6 {
             fs::write(mirror.join("host/etc/round"), noise(round, 700_000)).unwrap();
-            repository.back_up(&mirror, Arc::new(|_| ())).unwrap();
+            repository.back_up(&mirror, no_origins(), Arc::new(|_| ())).unwrap();
         }
         let name = format!("2026-11-{}", repository.id()).parse().unwrap();
         let stock = Stock::take(&repository).unwrap();

@@ -15,7 +15,7 @@ use drawbridge::stock::{Stock, StockError};
 use drawbridge_wire::{MAX_PACK_BYTES, ManifestError, ObjectKind, ObjectName};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use support::restic::restic;
-use support::{describe, files, fill, noise};
+use support::{describe, files, fill, no_origins, noise};
 use tempfile::TempDir;
 
 const PASSWORD: &str = "correct horse";
@@ -38,7 +38,7 @@ impl Place {
     }
 
     fn back_up(&self) -> Result<BackupSummary, EngineError> {
-        self.repository.back_up(&self.mirror(), Arc::new(|_| ()))
+        self.repository.back_up(&self.mirror(), no_origins(), Arc::new(|_| ()))
     }
 
     fn files(&self) -> BTreeSet<PathBuf> {
@@ -59,7 +59,7 @@ fn stock_restic_accepts_a_backup_and_restores_the_same_tree() {
     let advance = Arc::new(move |bytes| {
         counter.fetch_add(bytes, Ordering::Relaxed);
     });
-    let backup = place.repository.back_up(&place.mirror(), advance).unwrap();
+    let backup = place.repository.back_up(&place.mirror(), no_origins(), advance).unwrap();
     let size = measure(&place.mirror()).unwrap();
     assert_eq!((backup.files, backup.bytes), (size.files, size.bytes));
     assert_eq!(counted.load(Ordering::Relaxed), size.bytes);
@@ -129,7 +129,7 @@ fn an_empty_mirror_can_be_backed_up() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("mirror")).unwrap();
     let repository = LocalRepository::create(&dir.path().join("repository"), PASSWORD).unwrap();
-    assert_eq!(repository.back_up(&dir.path().join("mirror"), Arc::new(|_| ())).unwrap().files, 0);
+    assert_eq!(repository.back_up(&dir.path().join("mirror"), no_origins(), Arc::new(|_| ())).unwrap().files, 0);
     restic(repository.path(), PASSWORD, &["check", "--read-data"]);
 }
 

@@ -4,14 +4,15 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use drawbridge_gather::{Place, Source};
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::cloud::{Cloud, Probed};
-use crate::config::{Config, Place};
+use crate::config::Config;
 use crate::engine::list_snapshots;
 use crate::exit::Exit;
-use crate::gather::{GatherError, in_one_line, probe};
+use crate::gather::{GatherError, SourceState, in_one_line};
 use crate::secret::Secret;
 use crate::state_file;
 use crate::ui::Ui;
@@ -50,11 +51,7 @@ pub async fn check(config: &Config, ui: &Ui) -> Result<Exit, CheckError> {
     }
     tell(format!("state folder {}", config.state_dir.display()), check_state_dir(&config.state_dir));
     for source in &config.sources {
-        let place = match &source.place {
-            Place::Local => "on this machine".to_owned(),
-            Place::Ssh(ssh) => format!("on {} port {}", ssh.host, ssh.port),
-        };
-        tell(format!("source {} {place}", source.name), probe(config, source).await?);
+        tell(format!("source {} {}", source.name, place(source)), try_source(config, source).await?);
     }
     let cloud = Cloud::connect(&config.stack).await;
     for Probed { function, result } in cloud.probe_each().await {
@@ -63,6 +60,26 @@ pub async fn check(config: &Config, ui: &Ui) -> Result<Exit, CheckError> {
     let summary = Summary { failed };
     ui.result("checked", &summary, &summary);
     Ok(if failed == 0 { Exit::Done } else { Exit::Failed })
+}
+
+fn place(source: &Source) -> String {
+    match &source.place {
+        Place::Local { .. } => "on this machine".to_owned(),
+        // What can't be resolved is said by trying it.
+        Place::Ssh(target) => {
+            drawbridge_hosts::resolve(target).map_or_else(|_| target.host.clone(), |resolved| resolved.to_string())
+        }
+    }
+}
+
+/// What a gathering of `source` would meet, without fetching anything.
+async fn try_source(config: &Config, source: &Source) -> Result<Vec<String>, CheckError> {
+    let outcome = drawbridge_gather::preview(&config.site(), source, |_| {}).await.map_err(GatherError::from)?;
+    Ok(match outcome.state {
+        SourceState::Complete => Vec::new(),
+        SourceState::Partial { problems, .. } => problems,
+        SourceState::Failed { error } => vec![error],
+    })
 }
 
 /// The error of `tried`, in words that say what to do.

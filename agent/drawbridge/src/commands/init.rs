@@ -133,7 +133,10 @@ mod tests {
         let all: String =
             TEMPLATE.lines().map(|line| format!("{}\n", line.strip_prefix("#| ").unwrap_or(line))).collect();
         let config = Config::parse(&all, Path::new("/etc/drawbridge/drawbridge.toml")).unwrap();
-        assert!(config.stack.source_cidr.is_some() && config.stack.profile.is_some() && config.sources.len() == 2);
+        assert!(config.stack.source_cidr.is_some() && config.stack.profile.is_some());
+        assert_eq!(config.gather.bandwidth, Some(50 << 20));
+        let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        assert_eq!(names, ["this-host", "firewall", "dns", "logs", "ad", "desk1", "firewall-rules"]);
         assert_ne!(all, TEMPLATE);
     }
 

@@ -1,8 +1,12 @@
 //! One module a command. Each takes what it needs, says what it has to say through [`crate::ui::Ui`], and returns how it
 //! ended or its error, which `main` prints with its causes.
 
+pub mod authorize;
 pub mod check;
+pub mod diff;
+pub mod gather;
 pub mod init;
 pub mod run;
 pub mod snapshots;
 pub mod status;
+pub mod trust;

@@ -2,6 +2,7 @@
 //! else: it reads what runs have written down.
 
 use std::fmt;
+use std::time::Duration;
 
 use drawbridge_wire::Timestamp;
 use serde::Serialize;
@@ -11,6 +12,7 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::gather::{AgesError, SourceAges, SourceOutcome, SourceState};
 use crate::history::{HistoryError, LastRun, RunOutcome};
+use crate::stale::{Stale, human_duration, stale};
 use crate::ui::{Ui, human_bytes};
 
 /// Why there is nothing to tell.
@@ -31,12 +33,10 @@ pub enum StatusError {
 pub fn status(config: &Config, ui: &Ui, now: Timestamp) -> Result<Exit, StatusError> {
     let last_run = LastRun::load(&config.state_dir)?;
     let ages = SourceAges::load(&config.state_dir)?;
-    let sources: Vec<SourceAge> = config
-        .sources
-        .iter()
-        .map(|source| SourceAge { name: source.name.clone(), complete: ages.of(&source.name) })
-        .collect();
-    let next = next_step(last_run.as_ref());
+    let limits: Vec<(&str, Option<Duration>)> =
+        config.sources.iter().map(|source| (source.name.as_str(), source.max_age)).collect();
+    let sources = source_ages(&limits, |name| ages.of(name), last_run.as_ref(), now);
+    let next = next_step(last_run.as_ref(), &sources);
     let status = Status { last_run, sources, next, now };
     ui.result("status", &status, &status);
     Ok(Exit::Done)
@@ -54,17 +54,54 @@ struct Status {
 #[derive(Debug, Serialize)]
 struct SourceAge {
     name: String,
+    /// When it was last complete.
     complete: Option<Timestamp>,
+    /// It is older than it may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    too_old: Option<Stale>,
+    /// Why the last run made it no younger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    because: Option<String>,
 }
 
-fn next_step(last: Option<&LastRun>) -> String {
-    let Some(last) = last else { return "`drawbridge check`, then `drawbridge run`".to_owned() };
-    let incomplete = last.sources.iter().any(|source| source.state != SourceState::Complete);
-    match &last.outcome {
-        RunOutcome::Verified if incomplete => {
-            "look after the sources that are not complete; `drawbridge check` tries them".to_owned()
+fn source_ages(
+    limits: &[(&str, Option<Duration>)],
+    age: impl Fn(&str) -> Option<Timestamp>,
+    last: Option<&LastRun>,
+    now: Timestamp,
+) -> Vec<SourceAge> {
+    let mut stale = stale(limits.iter().copied(), &age, now);
+    let outcome = |name: &str| last?.sources.iter().find(|source| source.name == name);
+    let of = |(name, _): &(&str, Option<Duration>)| SourceAge {
+        name: (*name).to_owned(),
+        complete: age(name),
+        too_old: stale.iter().position(|stale| stale.name == *name).map(|at| stale.swap_remove(at)),
+        because: outcome(name).and_then(trouble),
+    };
+    limits.iter().map(of).collect()
+}
+
+/// What was wrong with a source, in a line.
+fn trouble(source: &SourceOutcome) -> Option<String> {
+    match &source.state {
+        SourceState::Complete => None,
+        SourceState::Partial { count, problems } => {
+            let first = problems.first().map(String::as_str).unwrap_or_default();
+            Some(if *count > 1 { format!("{first} ({count} problems in all)") } else { first.to_owned() })
         }
-        RunOutcome::Verified => "nothing".to_owned(),
+        SourceState::Failed { error } => Some(error.clone()),
+    }
+}
+
+fn next_step(last: Option<&LastRun>, sources: &[SourceAge]) -> String {
+    let Some(last) = last else { return "`drawbridge check`, then `drawbridge run`".to_owned() };
+    let wanting = |source: &&SourceAge| source.because.is_some() || source.too_old.is_some();
+    let names: Vec<&str> = sources.iter().filter(wanting).map(|source| source.name.as_str()).collect();
+    match &last.outcome {
+        RunOutcome::Verified | RunOutcome::Stale { .. } if names.is_empty() => "nothing".to_owned(),
+        RunOutcome::Verified | RunOutcome::Stale { .. } => {
+            format!("look after {}: `drawbridge check` tries every source; then `drawbridge run`", names.join(", "))
+        }
         RunOutcome::Busy { until } => format!("`drawbridge run` again, at the latest after {}", short(*until)),
         RunOutcome::TooSoon { retry_after } => format!("`drawbridge run` again after {}", short(*retry_after)),
         RunOutcome::Failed { .. } => {
@@ -80,15 +117,28 @@ impl fmt::Display for Status {
             Some(last) => write_run(f, last, self.now)?,
         }
         for source in &self.sources {
-            match source.complete {
-                None => writeln!(f, "source      {}: never complete", source.name)?,
-                Some(then) => {
-                    writeln!(f, "source      {}: complete {} ago, {}", source.name, age(then, self.now), short(then))?
-                }
-            }
+            write_source(f, source, self.now)?;
         }
         write!(f, "next        {}", self.next)
     }
+}
+
+fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceAge, now: Timestamp) -> fmt::Result {
+    let SourceAge { name, complete, too_old, because } = source;
+    let at_most = |stale: &Stale| human_duration(stale.max_age.as_secs());
+    write!(f, "source      {name}: ")?;
+    match (complete, too_old) {
+        (None, None) => write!(f, "never complete")?,
+        (None, Some(stale)) => write!(f, "too old: never complete, at most {}", at_most(stale))?,
+        (Some(then), None) => write!(f, "complete {} ago, {}", age(*then, now), short(*then))?,
+        (Some(then), Some(stale)) => {
+            write!(f, "too old: {}, at most {}; complete {}", age(*then, now), at_most(stale), short(*then))?
+        }
+    }
+    if let Some(because) = because {
+        write!(f, "\n            because {because}")?;
+    }
+    writeln!(f)
 }
 
 fn write_run(f: &mut fmt::Formatter<'_>, last: &LastRun, now: Timestamp) -> fmt::Result {
@@ -96,6 +146,9 @@ fn write_run(f: &mut fmt::Formatter<'_>, last: &LastRun, now: Timestamp) -> fmt:
     writeln!(f, "last run    {name}, ended {} ago, {}", age(last.ended, now), short(last.ended))?;
     match &last.outcome {
         RunOutcome::Verified => writeln!(f, "outcome     verified at rest")?,
+        RunOutcome::Stale { sources } => {
+            writeln!(f, "outcome     FAILED: verified at rest, but too old: {}", sources.join(", "))?
+        }
         RunOutcome::Busy { until } => {
             writeln!(f, "outcome     busy: another run was open until {} at the latest", short(*until))?
         }
@@ -105,16 +158,6 @@ fn write_run(f: &mut fmt::Formatter<'_>, last: &LastRun, now: Timestamp) -> fmt:
         RunOutcome::Failed { reason } => writeln!(f, "outcome     FAILED: {reason}")?,
     }
     writeln!(f, "crossed     {} objects, {}", last.objects, human_bytes(last.bytes))?;
-    for SourceOutcome { name, state, .. } in &last.sources {
-        match state {
-            SourceState::Complete => {}
-            SourceState::Partial { count, problems } => {
-                let first = problems.first().map(String::as_str).unwrap_or_default();
-                writeln!(f, "incomplete  {name}: {first} ({count} in all)")?;
-            }
-            SourceState::Failed { error } => writeln!(f, "incomplete  {name}: {error}")?,
-        }
-    }
     Ok(())
 }
 
@@ -123,16 +166,10 @@ fn short(moment: Timestamp) -> impl fmt::Display {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 }
 
-/// How long ago `then` was, in its two largest units.
+/// How long ago `then` was.
 fn age(then: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(then).as_secs().max(0);
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min"),
-        (0, ..) => format!("{hours} h {minutes} min"),
-        _ => format!("{days} d {hours} h"),
-    }
+    // A clock that was set back is no reason for nonsense.
+    human_duration(u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -156,13 +193,19 @@ mod tests {
         }
     }
 
+    const DAY: Duration = Duration::from_secs(86_400);
+
     fn shown(last_run: Option<LastRun>) -> String {
-        let next = next_step(last_run.as_ref());
-        let sources = vec![
-            SourceAge { name: "this-host".to_owned(), complete: Some("2026-11-25T22:00:00Z".parse().unwrap()) },
-            SourceAge { name: "dns".to_owned(), complete: None },
-        ];
-        Status { last_run, sources, next, now: NOW.parse().unwrap() }.to_string()
+        let now = NOW.parse().unwrap();
+        let limits = [("this-host", Some(DAY)), ("fw", Some(3 * DAY)), ("dns", None)];
+        let ages = |name: &str| match name {
+            "this-host" => Some("2026-11-25T22:00:00Z".parse().unwrap()),
+            "fw" => Some("2026-11-21T20:33:00Z".parse().unwrap()),
+            _ => None,
+        };
+        let sources = source_ages(&limits, ages, last_run.as_ref(), now);
+        let next = next_step(last_run.as_ref(), &sources);
+        Status { last_run, sources, next, now }.to_string()
     }
 
     #[test]
@@ -185,17 +228,26 @@ mod tests {
     fn a_verified_run_with_a_failed_source_does_not_look_finished() {
         let sources = vec![SourceOutcome::failed("dns", "no route".to_owned())];
         let text = shown(Some(last(RunOutcome::Verified, sources)));
-        assert!(text.contains("verified at rest") && text.contains("incomplete  dns: no route"), "{text}");
-        assert!(!text.ends_with("nothing"), "{text}");
-        assert!(shown(Some(last(RunOutcome::Verified, Vec::new()))).ends_with("nothing"));
+        assert!(
+            text.contains("verified at rest") && text.contains("dns: never complete\n            because no route\n"),
+            "{text}"
+        );
+        assert!(text.contains("next        look after fw, dns:"), "{text}");
+        let fine = next_step(Some(&last(RunOutcome::Verified, Vec::new())), &[]);
+        assert_eq!(fine, "nothing");
     }
 
     #[test]
-    fn ages_are_told_in_fitting_units() {
-        let age_of = |text: &str| age(text.parse().unwrap(), NOW.parse().unwrap());
-        assert_eq!(age_of("2026-11-25T22:32:18Z"), "42 s");
-        assert_eq!(age_of("2026-11-25T20:30:00Z"), "2 h 3 min");
-        // A clock that was set back is no reason for nonsense.
-        assert_eq!(age_of("2027-01-01T00:00:00Z"), "0 s");
+    fn a_source_that_is_too_old_is_named_with_its_age_and_its_limit() {
+        let text = shown(Some(last(RunOutcome::Stale { sources: vec!["fw".to_owned()] }, Vec::new())));
+        assert!(
+            text.contains("source      fw: too old: 4 d 2 h, at most 3 d; complete 2026-11-21T20:33:00Z\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("FAILED: verified at rest, but too old: fw") && text.contains("look after fw:"),
+            "{text}"
+        );
+        assert!(text.contains("this-host: complete 33 min ago"), "{text}");
     }
 }

@@ -2,13 +2,15 @@
 
 mod error;
 mod password;
+mod preset;
 mod read;
+mod shape;
 mod validate;
 
 use std::path::{Path, PathBuf};
 
+use drawbridge_gather::Source;
 use drawbridge_wire::Ipv4Net;
-use globset::GlobSet;
 
 pub use error::{ConfigError, Position};
 pub use password::PasswordError;
@@ -25,8 +27,8 @@ pub const DEFAULT_STREAMS: u8 = 4;
 /// The most streams that a configuration may ask for; the gate refuses more than that.
 pub use drawbridge_ssh::MAX_STREAMS;
 
-/// SSH's port.
-pub const DEFAULT_SSH_PORT: u16 = 22;
+/// The most sources that may be gathered at once: each has a connection, a file under way and its buffers.
+pub const MAX_PARALLEL: usize = 32;
 
 /// A configuration in which every value has been checked. Whether the files that it names exist is another question,
 /// which `drawbridge check` and their users ask.
@@ -42,6 +44,8 @@ pub struct Config {
     pub stack: Stack,
     /// How many streams cross at once, 1 to [`MAX_STREAMS`].
     pub streams: u8,
+    /// How all sources together are gathered.
+    pub gather: GatherSettings,
     /// What to gather; at least one, names unique.
     pub sources: Vec<Source>,
 }
@@ -67,41 +71,13 @@ pub struct Stack {
     pub endpoint_url: Option<String>,
 }
 
-/// One thing to gather.
-#[derive(Debug, Clone)]
-pub struct Source {
-    /// Its name, and that of its folder in the mirror.
-    pub name: String,
-    /// Where it is.
-    pub place: Place,
-    /// The absolute paths to gather: folders with all they hold, or single files. Normalised, never `/`.
-    pub paths: Vec<PathBuf>,
-    /// What to leave out, matched against absolute paths.
-    pub exclude: GlobSet,
-}
-
-/// Where a source is.
-#[derive(Debug, Clone)]
-pub enum Place {
-    /// On this machine.
-    Local,
-    /// On another machine, over SSH.
-    Ssh(SshPlace),
-}
-
-/// A machine that is reached over SSH.
-#[derive(Debug, Clone)]
-pub struct SshPlace {
-    /// Its name or address.
-    pub host: String,
-    /// Its SSH port.
-    pub port: u16,
-    /// Who logs in.
-    pub user: String,
-    /// The private key that logs in. Absolute.
-    pub identity_file: PathBuf,
-    /// The file of host keys that are trusted. Absolute.
-    pub known_hosts: PathBuf,
+/// How all sources together are gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatherSettings {
+    /// How many at once, 1 to [`MAX_PARALLEL`].
+    pub parallel: usize,
+    /// Bytes a second for all of them together; `None` for as fast as it goes.
+    pub bandwidth: Option<u64>,
 }
 
 impl Config {

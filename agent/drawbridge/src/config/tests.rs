@@ -1,7 +1,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 use std::fmt::Write as _;
 
+use drawbridge_gather::{Files, Place, Source, What};
+
 use super::*;
+
+mod examples;
+mod sources;
 
 const GOOD: &str = r#"state_dir = "/var/lib/drawbridge"
 [repository]
@@ -29,6 +34,15 @@ known_hosts = "hosts"
 paths = ["/etc"]
 "#;
 
+fn files(source: &Source) -> &Files {
+    let What::Files(files) = &source.what else { panic!("{source:?}") };
+    files
+}
+
+fn shown(patterns: &[drawbridge_gather::pattern::Pattern]) -> Vec<String> {
+    patterns.iter().map(ToString::to_string).collect()
+}
+
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(text, Path::new("/etc/drawbridge/drawbridge.toml"))
 }
@@ -50,12 +64,14 @@ fn a_good_file_is_understood_and_its_paths_resolved_against_its_folder() {
     assert_eq!(config.streams, 2);
     assert_eq!(config.stack.source_cidr.unwrap().to_string(), "203.0.113.7/32");
     let [local, remote] = config.sources.as_slice() else { panic!("{:?}", config.sources) };
-    assert!(matches!(local.place, Place::Local));
-    assert_eq!(local.paths, [Path::new("/etc"), Path::new("/var/log")]);
-    assert!(local.exclude.is_match("/var/log/journal/a/b") && !local.exclude.is_match("/var/log/syslog"));
-    let Place::Ssh(place) = &remote.place else { panic!("{:?}", remote.place) };
-    assert_eq!((place.host.as_str(), place.port, place.user.as_str()), ("dns.lan", 2222, "backup"));
-    assert_eq!(place.known_hosts, Path::new("/etc/drawbridge/hosts"));
+    assert!(matches!(&local.place, Place::Local { require_mount } if require_mount.is_empty()));
+    assert_eq!(shown(&files(local).paths), ["/etc", "/var/log"]);
+    let exclude = &files(local).exclude;
+    assert!(exclude.is_match("/var/log/journal/a/b") && !exclude.is_match("/var/log/syslog"));
+    let Place::Ssh(target) = &remote.place else { panic!("{:?}", remote.place) };
+    assert_eq!((target.host.as_str(), target.port, target.user.as_deref()), ("dns.lan", Some(2222), Some("backup")));
+    assert_eq!(target.identity_file.as_deref(), Some(Path::new("/etc/drawbridge/id_ed25519")));
+    assert_eq!(target.known_hosts.as_deref(), Some(Path::new("/etc/drawbridge/hosts")));
 }
 
 #[test]
@@ -66,9 +82,10 @@ fn what_is_left_out_has_defaults() {
         .replace("known_hosts = \"hosts\"\n", "");
     let config = parse(&text).unwrap();
     assert_eq!(config.streams, DEFAULT_STREAMS);
-    let Place::Ssh(place) = &config.sources.last().unwrap().place else { panic!() };
-    assert_eq!(place.port, 22);
-    assert!(place.known_hosts.ends_with(".ssh/known_hosts"));
+    assert_eq!(config.gather, GatherSettings { parallel: 4, bandwidth: None });
+    let Place::Ssh(target) = &config.sources.last().unwrap().place else { panic!() };
+    // What isn't said here is the SSH client's configuration's to say.
+    assert_eq!((target.port, &target.known_hosts, &target.jump), (None, &None, &None));
 }
 
 #[test]
@@ -99,9 +116,8 @@ fn every_mistake_is_named_with_its_line_and_what_to_do() {
         ("\"/etc/\"", "\"/var/lib/drawbridge/mirror\"", 15, "lies within state_dir"),
         ("/var/log/journal/**", "/var/[", 16, "is not a pattern"),
         ("/var/log/journal/**", "log/**", 16, "absolute paths"),
-        ("host = \"dns.lan\"\n", "", 20, "add host"),
+        ("host = \"dns.lan\"\n", "", 19, "add host"),
         ("port = 2222", "port = 0", 20, "between 1 and 65535"),
-        ("user = \"backup\"\n", "", 19, "needs user"),
         ("host = \"dns.lan\"", "host = \"backup@dns\"", 19, "without user or port"),
         ("host = \"dns.lan\"", "host = \"-oProxyCommand=x\"", 19, "begin with a hyphen"),
         ("[cross]", "[cross", 11, "]"),

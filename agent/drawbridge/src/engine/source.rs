@@ -2,7 +2,9 @@
 //!
 //! rustic's own local source drops what it cannot read with a log line, and hides what a global `.gitignore` names inside a mirrored
 //! work tree. This one hides nothing but what gather keeps for itself, and writes down every file that it fails to deliver. It
-//! leaves out what says nothing about the source: inode, device, link count, the times at which the mirror was touched.
+//! leaves out what says nothing about the source: inode, device, link count, the times at which the mirror was touched. Owners, modes
+//! and times are those that the source host stated, from the catalogue: an agent that isn't root can't give them to the mirror's
+//! files.
 //! The change time is kept for files, because it tells a rewritten file of the same size and time; for folders it
 //! would make a new tree of every folder that gather has visited.
 
@@ -12,10 +14,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use drawbridge_gather::{Kind, Meta};
 use rustic_core::jiff::Timestamp;
 use rustic_core::repofile::{Metadata, Node, NodeType};
 use rustic_core::{ErrorKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult};
 use walkdir::WalkDir;
+
+use crate::gather::{Origins, in_one_line};
 
 /// Something in the mirror that did not get into the snapshot, in words.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,15 +55,16 @@ impl Problems {
 }
 
 /// A mirror to back up.
-#[derive(Debug)]
 pub(super) struct MirrorSource {
     root: PathBuf,
+    origins: Arc<Mutex<Origins>>,
     pub(super) problems: Problems,
 }
 
 impl MirrorSource {
-    pub(super) fn new(root: &Path) -> Self {
-        Self { root: root.to_path_buf(), problems: Problems::default() }
+    pub(super) fn new(root: &Path, origins: Origins) -> Self {
+        let origins = Arc::new(Mutex::new(origins));
+        Self { root: root.to_path_buf(), origins, problems: Problems::default() }
     }
 }
 
@@ -101,9 +107,9 @@ impl ReadSource for MirrorSource {
 
     fn entries(&self) -> Self::Iter {
         let problems = self.problems.clone();
-        let root = self.root.clone();
+        let (root, origins) = (self.root.clone(), Arc::clone(&self.origins));
         Box::new(walk(&self.root).filter_map(move |entry| match entry {
-            Ok(entry) => match describe(entry.path(), &problems) {
+            Ok(entry) => match describe(entry.path(), &root, &origins, &problems) {
                 Ok(entry) => Some(Ok(entry)),
                 Err(error) => {
                     problems.add(entry.path(), error);
@@ -118,7 +124,12 @@ impl ReadSource for MirrorSource {
     }
 }
 
-fn describe(path: &Path, problems: &Problems) -> io::Result<ReadSourceEntry<MirrorFile>> {
+fn describe(
+    path: &Path,
+    root: &Path,
+    origins: &Mutex<Origins>,
+    problems: &Problems,
+) -> io::Result<ReadSourceEntry<MirrorFile>> {
     let meta = fs::symlink_metadata(path)?;
     let name = path.file_name().ok_or_else(|| io::Error::other("it has no name"))?;
     let (node_type, open) = if meta.is_dir() {
@@ -131,21 +142,35 @@ fn describe(path: &Path, problems: &Problems) -> io::Result<ReadSourceEntry<Mirr
     } else {
         return Err(io::Error::other("it is neither a file, a folder nor a symlink"));
     };
-    let node = Node::new_node(name, node_type, metadata(&meta));
+    let mut origins = origins.lock().unwrap_or_else(PoisonError::into_inner);
+    let stated = origins.of(path.strip_prefix(root).unwrap_or(path));
+    let stated = stated.map_err(|error| io::Error::other(in_one_line(&error)))?;
+    // What the catalogue calls by another kind isn't what lies here: a command or a person has changed the mirror.
+    let stated = stated.filter(|stated| match stated.kind {
+        Kind::Directory => meta.is_dir(),
+        Kind::Symlink => meta.is_symlink(),
+        Kind::File => meta.is_file(),
+        Kind::Special => false,
+    });
+    let node = Node::new_node(name, node_type, metadata(&meta, stated.as_ref()));
     Ok(ReadSourceEntry { path: path.to_path_buf(), node, open })
 }
 
-fn metadata(meta: &FileMetadata) -> Metadata {
+fn metadata(meta: &FileMetadata, stated: Option<&Meta>) -> Metadata {
     let time = |seconds, nanoseconds| Timestamp::new(seconds, i32::try_from(nanoseconds).unwrap_or_default()).ok();
-    let mtime = time(meta.mtime(), meta.mtime_nsec());
+    let mtime = match stated {
+        Some(stated) => time(stated.mtime.seconds, stated.mtime.nanoseconds),
+        None => time(meta.mtime(), meta.mtime_nsec()),
+    };
+    let bits = stated.map_or_else(|| meta.permissions().mode(), |stated| stated.mode);
     Metadata {
-        mode: Some(go_mode(meta)),
+        mode: Some(go_mode(meta, bits)),
         mtime,
         // restic restores the access time; the mirror's own would say when gather read it.
         atime: mtime,
         ctime: meta.is_file().then(|| time(meta.ctime(), meta.ctime_nsec())).flatten(),
-        uid: Some(meta.uid()),
-        gid: Some(meta.gid()),
+        uid: Some(stated.map_or_else(|| meta.uid(), |stated| stated.uid)),
+        gid: Some(stated.map_or_else(|| meta.gid(), |stated| stated.gid)),
         size: if meta.is_file() { meta.len() } else { 0 },
         ..Metadata::default()
     }
@@ -153,9 +178,8 @@ fn metadata(meta: &FileMetadata) -> Metadata {
 
 /// restic keeps modes as Go's `io/fs.FileMode`: nine permission bits as in Unix, the rest elsewhere.
 /// Source: <https://pkg.go.dev/io/fs#FileMode>.
-fn go_mode(meta: &FileMetadata) -> u32 {
+fn go_mode(meta: &FileMetadata, mode: u32) -> u32 {
     let (dir, symlink, setuid, setgid, sticky) = (1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20);
-    let mode = meta.permissions().mode();
     let flag = |set: bool, bit: u32| if set { bit } else { 0 };
     (mode & 0o777)
         | flag(meta.is_dir(), dir)

@@ -5,6 +5,9 @@
 //! - everything else that is for people goes to standard error;
 //! - progress never slows the work: counting is one atomic addition, and only some additions write.
 
+mod gathering;
+mod pace;
+mod paint;
 mod transfer;
 
 use std::error::Error;
@@ -16,6 +19,8 @@ use indicatif::MultiProgress;
 use serde::Serialize;
 use serde_json::json;
 
+pub use gathering::Gathering;
+use paint::{bold, paint, printable};
 pub use transfer::Transfer;
 
 /// The program's voice. Cheap to clone; clones speak in turn.
@@ -24,6 +29,8 @@ pub struct Ui(Arc<Inner>);
 
 struct Inner {
     form: Form,
+    /// Standard output takes colours.
+    colour: bool,
     out: Mutex<Box<dyn Write + Send>>,
     err: Mutex<Box<dyn Write + Send>>,
 }
@@ -56,13 +63,20 @@ impl Ui {
         } else {
             Form::Plain
         };
-        Self::new(form, Box::new(io::stdout()), Box::new(io::stderr()))
+        // https://no-color.org: set to anything but nothing, it means no.
+        let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let colour = !json && !unwanted && io::stdout().is_terminal();
+        Self::with(form, colour, Box::new(io::stdout()), Box::new(io::stderr()))
     }
 
     /// In the form `form`, results to `out` and the rest to `err`.
     #[must_use]
     pub fn new(form: Form, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
-        Self(Arc::new(Inner { form, out: Mutex::new(out), err: Mutex::new(err) }))
+        Self::with(form, false, out, err)
+    }
+
+    fn with(form: Form, colour: bool, out: Box<dyn Write + Send>, err: Box<dyn Write + Send>) -> Self {
+        Self(Arc::new(Inner { form, colour, out: Mutex::new(out), err: Mutex::new(err) }))
     }
 
     /// Says nothing to anybody.
@@ -96,6 +110,20 @@ impl Ui {
     #[must_use]
     pub fn transfer(&self, label: &str, total: Option<u64>) -> Transfer {
         Transfer::new(self.clone(), label, total)
+    }
+
+    /// Begins to count what comes of the source `label`.
+    #[must_use]
+    pub fn gathering(&self, label: &str) -> Gathering {
+        Gathering::new(self.clone(), label)
+    }
+
+    /// A unified difference as a result: the lines `head`, then `body`; in colours where standard output takes them. For people only.
+    pub fn patch(&self, head: &str, body: &str) {
+        let (head, body) = (printable(head), printable(body.strip_suffix('\n').unwrap_or(body)));
+        let (head, body) = if self.0.colour { (bold(&head), paint(&body)) } else { (head, body) };
+        let text = if body.is_empty() { head } else { format!("{head}\n{body}") };
+        self.write_printable(&self.0.out, &text);
     }
 
     /// One result: for a machine `{"event": <kind>, ...value}`, for a person `human`.
@@ -145,11 +173,15 @@ impl Ui {
     }
 
     fn write_line(&self, to: &Mutex<Box<dyn Write + Send>>, text: &str) {
+        self.write_printable(to, &printable(text));
+    }
+
+    fn write_printable(&self, to: &Mutex<Box<dyn Write + Send>>, text: &str) {
         let write = || {
             let mut to = to.lock().unwrap_or_else(PoisonError::into_inner);
             // A reader that has gone, as with `drawbridge run | head`, is no reason to end a backup; and there is nobody
             // left to tell.
-            let _gone = writeln!(to, "{}", printable(text)).and_then(|()| to.flush());
+            let _gone = writeln!(to, "{text}").and_then(|()| to.flush());
         };
         match &self.0.form {
             Form::Terminal(bars) => bars.suspend(write),
@@ -172,11 +204,6 @@ fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
         next = cause.source();
     }
     because
-}
-
-/// File names and remote messages come from anywhere: control characters must not reach a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
 /// Bytes for people: `987 B`, `1.5 MiB`.

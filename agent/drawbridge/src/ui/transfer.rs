@@ -1,14 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
+use super::pace::{Pace, rewind};
 use super::{Form, Ui, human_bytes};
-
-/// How long lines of progress are apart: often enough to see that something moves, seldom enough for a log.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 pub(super) const KNOWN: &str =
     "  {msg:<24!} [{bar:28}] {binary_bytes:>10} / {binary_total_bytes}  {binary_bytes_per_sec}  {eta} left";
@@ -24,9 +21,7 @@ struct Counter {
     label: String,
     total: Option<u64>,
     bytes: AtomicU64,
-    began: Instant,
-    /// When the next line is due, in milliseconds after `began`.
-    next_line: AtomicU64,
+    pace: Pace,
     finished: AtomicBool,
     bar: Option<ProgressBar>,
 }
@@ -42,8 +37,7 @@ impl Transfer {
             label: label.to_owned(),
             total,
             bytes: AtomicU64::new(0),
-            began: Instant::now(),
-            next_line: AtomicU64::new(millis(LINE_INTERVAL)),
+            pace: Pace::begin(),
             finished: AtomicBool::new(false),
             bar,
         }))
@@ -56,9 +50,7 @@ impl Transfer {
 
     /// `bytes` that had been counted have to go again, after an attempt that failed.
     pub fn rewind(&self, bytes: u64) {
-        let rewound = |count: u64| Some(count.saturating_sub(bytes));
-        let before = self.0.bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rewound).unwrap_or_default();
-        self.set(before.saturating_sub(bytes));
+        self.set(rewind(&self.0.bytes, bytes));
     }
 
     /// How many are through.
@@ -76,11 +68,7 @@ impl Transfer {
         if let Some(bar) = &self.0.bar {
             return bar.set_position(bytes);
         }
-        let now = millis(self.0.began.elapsed());
-        let due = self.0.next_line.load(Ordering::Relaxed);
-        let next = now.saturating_add(millis(LINE_INTERVAL));
-        // Whoever wins the exchange writes; the others go on.
-        if now >= due && self.0.next_line.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        if self.0.pace.is_due() {
             self.0.line(bytes, false);
         }
     }
@@ -99,15 +87,15 @@ impl Counter {
 
     fn line(&self, bytes: u64, done: bool) {
         if self.ui.is_json() {
-            let seconds = self.began.elapsed().as_secs_f64();
+            let seconds = self.pace.seconds();
             return self.ui.out_line(
                 &json!({"event": "progress", "label": self.label, "bytes": bytes, "total": self.total, "seconds": seconds, "done": done})
                     .to_string(),
             );
         }
-        let (amount, rate) = (human_bytes(bytes), self.rate(bytes));
+        let (amount, rate) = (human_bytes(bytes), self.pace.rate(bytes));
         let text = match (done, self.total) {
-            (true, _) => format!("{amount} in {:.1} s", self.began.elapsed().as_secs_f64()),
+            (true, _) => format!("{amount} in {:.1} s", self.pace.seconds()),
             (false, None) => format!("{amount}, {}/s", human_bytes(rate)),
             (false, Some(total)) => {
                 let left = total.saturating_sub(bytes).checked_div(rate).map_or("?".to_owned(), |s| format!("{s} s"));
@@ -115,11 +103,6 @@ impl Counter {
             }
         };
         self.ui.err_line(&format!("  {}: {text}", self.label));
-    }
-
-    /// Bytes a second since the beginning.
-    fn rate(&self, bytes: u64) -> u64 {
-        bytes.saturating_mul(1000).checked_div(millis(self.began.elapsed())).unwrap_or(0)
     }
 }
 
@@ -130,10 +113,6 @@ impl Drop for Counter {
             bar.finish_and_clear();
         }
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn bar(label: &str, total: Option<u64>) -> ProgressBar {

@@ -97,3 +97,8 @@ pub fn files(root: &Path) -> Vec<PathBuf> {
     files.sort();
     files
 }
+
+/// Of a mirror that nothing was gathered into.
+pub fn no_origins() -> drawbridge_gather::Origins {
+    drawbridge_gather::Origins::new(&drawbridge_gather::Site::new(Path::new("/nonexistent")))
+}

@@ -2,7 +2,6 @@ use drawbridge_ssh::{InvalidKey, KeyGenerationFailed};
 use drawbridge_wire::{Ceiling, Failure, Generation, RunId, VaultRepository, VerdictSummary};
 use thiserror::Error;
 
-use super::lock::LockError;
 use crate::cloud::CloudError;
 use crate::config::PasswordError;
 use crate::cross::CrossError;
@@ -10,6 +9,7 @@ use crate::engine::EngineError;
 use crate::gather::GatherError;
 use crate::history::HistoryError;
 use crate::journal::JournalError;
+use crate::lock::LockError;
 use crate::state::StateError;
 use crate::state_file::StateDirError;
 use crate::stock::StockError;

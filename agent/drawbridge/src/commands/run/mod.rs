@@ -8,7 +8,6 @@
 //! - how the run ended is written down before the program ends, whatever happened.
 
 mod error;
-mod lock;
 mod prepare;
 mod report;
 mod talk;
@@ -27,17 +26,16 @@ use crate::exit::Exit;
 use crate::gather::{gather, in_one_line};
 use crate::history::RunOutcome;
 use crate::journal::Journal;
+use crate::lock::{Lock, Locking};
 use crate::secret::Secret;
 use crate::state::Current;
 use crate::state_file;
 use crate::ui::Ui;
-use lock::{Lock, Locking};
 use prepare::{Prepared, prepare};
 use report::Record;
 use talk::Start;
 
 pub use error::RunError;
-pub use lock::LockError;
 
 /// By how much this machine's clock may be behind the cloud's before a deadline is taken for over. AWS refuses requests from clocks that
 /// are off by more.

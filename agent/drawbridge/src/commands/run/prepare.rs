@@ -6,7 +6,8 @@ use sha2::{Digest, Sha256};
 
 use super::error::RunError;
 use crate::config::Config;
-use crate::engine::{BackupSummary, LocalRepository, measure};
+use crate::engine::{BackupSummary, EngineError, LocalRepository, measure};
+use crate::gather::Origins;
 use crate::journal::Journal;
 use crate::secret::Secret;
 use crate::state::Current;
@@ -30,15 +31,20 @@ pub(super) struct Prepared {
 pub(super) fn prepare(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<Prepared, RunError> {
     let (current, repository) = open(config, password, ui, begin_new)?;
     let mirror = config.mirror_dir();
-    let size = measure(&mirror).map_err(|source| crate::engine::EngineError::Folder {
+    let size = measure(&mirror).map_err(|source| EngineError::Folder {
         action: "read the mirror",
         path: mirror.clone(),
         source,
     })?;
     let transfer = ui.transfer("backing up", Some(size.bytes));
     let counter = transfer.clone();
-    let backup = repository.back_up(&mirror, std::sync::Arc::new(move |bytes| counter.advance(bytes)))?;
+    let backup = repository.back_up(
+        &mirror,
+        Origins::new(&config.site()),
+        std::sync::Arc::new(move |bytes| counter.advance(bytes)),
+    )?;
     transfer.finish();
+    config.site().settle().map_err(|source| EngineError::Folder { action: "sync the mirror", path: mirror, source })?;
 
     let stock = Stock::take(&repository)?;
     if stock.orphans() > 0 {

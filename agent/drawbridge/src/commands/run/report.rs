@@ -9,8 +9,9 @@ use super::error::RunError;
 use super::prepare::Prepared;
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::gather::{GatherSummary, SourceState, in_one_line};
+use crate::gather::{GatherError, GatherSummary, SourceAges, SourceState, in_one_line};
 use crate::history::{LastRun, RunOutcome};
+use crate::stale::stale;
 use crate::ui::{Ui, human_bytes};
 
 /// How many digits of a snapshot's id people need.
@@ -82,12 +83,13 @@ impl Record {
         ui: &Ui,
         outcome: Result<RunOutcome, RunError>,
     ) -> Result<Exit, RunError> {
+        let outcome = outcome.and_then(|outcome| with_ages(config, outcome));
         let complete = self.last.sources.iter().all(|source| source.state == SourceState::Complete);
         let exit = match &outcome {
             Ok(RunOutcome::Verified) if complete => Exit::Done,
             Ok(RunOutcome::Verified) => Exit::Incomplete,
             Ok(RunOutcome::Busy { .. } | RunOutcome::TooSoon { .. }) => Exit::Later,
-            Ok(RunOutcome::Failed { .. }) | Err(_) => Exit::Failed,
+            Ok(RunOutcome::Failed { .. } | RunOutcome::Stale { .. }) | Err(_) => Exit::Failed,
         };
         self.last.outcome = match &outcome {
             Ok(outcome) => outcome.clone(),
@@ -106,6 +108,20 @@ impl Record {
     }
 }
 
+/// A run that was verified has failed nevertheless for sources that are too old: what the vault holds of them is, too.
+fn with_ages(config: &Config, outcome: RunOutcome) -> Result<RunOutcome, RunError> {
+    if outcome != RunOutcome::Verified {
+        return Ok(outcome);
+    }
+    let ages = SourceAges::load(&config.state_dir).map_err(GatherError::from)?;
+    let sources = config.sources.iter().map(|source| (source.name.as_str(), source.max_age));
+    let stale = stale(sources, |name| ages.of(name), Timestamp::now());
+    if stale.is_empty() {
+        return Ok(outcome);
+    }
+    Ok(RunOutcome::Stale { sources: stale.into_iter().map(|stale| stale.name).collect() })
+}
+
 /// A run in a few lines.
 struct Summary<'a>(&'a Record);
 
@@ -113,7 +129,7 @@ impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Record { last, files, file_bytes, .. } = self.0;
         match &last.outcome {
-            RunOutcome::Verified => {
+            RunOutcome::Verified | RunOutcome::Stale { .. } => {
                 let seconds = last.ended.duration_since(last.started).as_secs();
                 writeln!(f, "Backup verified at rest, after {seconds} s.")?;
                 if let Some(run) = &last.run {
@@ -136,6 +152,9 @@ impl fmt::Display for Summary<'_> {
                 SourceState::Failed { error } => write!(f, "\n  source    {} failed: {error}", source.name)?,
             }
         }
+        if let RunOutcome::Stale { sources } = &last.outcome {
+            write!(f, "\n  too old   {}; `drawbridge status` tells since when", sources.join(", "))?;
+        }
         Ok(())
     }
 }
@@ -147,5 +166,42 @@ pub(super) fn moment(at: Timestamp) -> String {
         ..=0 => format!("{clock}, which is now"),
         seconds @ 1..=90 => format!("{clock}, in {seconds} s"),
         seconds => format!("{clock}, in {} min", (seconds + 59) / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// How a verified run ends with a source that may be a day old, and was last complete at `complete`.
+    fn ended(complete: Option<&str>) -> (Exit, LastRun) {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            "state_dir = {:?}\n[repository]\npassword_file = \"p\"\n[stack]\nregion = \"eu-central-1\"\nstart = \"a\"\n\
+             session = \"b\"\nreport = \"c\"\n[[source]]\nname = \"fw\"\npaths = [\"/etc/hosts\"]\nmax_age = \"1 day\"\n",
+            dir.path()
+        );
+        let config = Config::parse(&text, &dir.path().join("drawbridge.toml")).unwrap();
+        if let Some(complete) = complete {
+            std::fs::write(dir.path().join("sources.json"), format!("{{\"fw\": \"{complete}\"}}")).unwrap();
+        }
+        let exit = Record::begin().end(&config, &Ui::silent(), Ok(RunOutcome::Verified)).unwrap();
+        (exit, LastRun::load(dir.path()).unwrap().unwrap())
+    }
+
+    #[test]
+    fn a_verified_run_with_a_source_that_is_too_old_has_failed_and_names_it() {
+        for complete in [None, Some("2020-01-01T00:00:00Z")] {
+            let (exit, last) = ended(complete);
+            assert_eq!((exit, last.exit_code), (Exit::Failed, 1));
+            assert_eq!(last.outcome, RunOutcome::Stale { sources: vec!["fw".to_owned()] });
+        }
+    }
+
+    #[test]
+    fn a_verified_run_whose_sources_are_young_is_done() {
+        let (exit, last) = ended(Some(&Timestamp::now().to_string()));
+        assert_eq!((exit, last.outcome), (Exit::Done, RunOutcome::Verified));
     }
 }

@@ -1,0 +1,170 @@
+//! Reading a snapshot: its folders one at a time, its files in parts, so that memory doesn't grow with either.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use drawbridge_wire::Timestamp;
+use rustic_core::Repository;
+use rustic_core::repofile::{Metadata, Node};
+
+use super::{EngineError, LocalRepository, SnapshotInfo, failed};
+
+/// How many bytes of a file are read at once.
+pub const PART_BYTES: usize = 1024 * 1024;
+
+/// What an entry is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link, and what it leads to.
+    Link(OsString),
+    /// A device, pipe or socket. Neither the mirror nor our snapshots have any.
+    Other,
+}
+
+/// What is known of an entry without its content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EntryFacts {
+    /// What it is.
+    pub kind: EntryKind,
+    /// Bytes; 0 for all but files.
+    pub size: u64,
+    /// The twelve permission bits of Unix, setuid to others' execute.
+    pub mode: u32,
+    /// The owner's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// When its content last changed.
+    pub modified: Option<Timestamp>,
+    /// When the entry itself last changed, where it lies: for files only.
+    pub touched: Option<Timestamp>,
+}
+
+/// An entry of a folder in a snapshot.
+#[derive(Debug, Clone)]
+pub struct SnapshotEntry {
+    /// Its name.
+    pub name: OsString,
+    /// What is known of it.
+    pub facts: EntryFacts,
+    node: Node,
+}
+
+/// A snapshot that can be read.
+pub struct Snapshot {
+    info: SnapshotInfo,
+    root: Node,
+    path: std::path::PathBuf,
+    repository: Repository<rustic_core::IndexedFullStatus>,
+}
+
+// Not derived: the engine's own Debug shows the master key.
+impl std::fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Snapshot").field("info", &self.info).finish_non_exhaustive()
+    }
+}
+
+impl LocalRepository {
+    /// The newest snapshot, or `None` before the first.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub fn latest(&self) -> Result<Option<Snapshot>, EngineError> {
+        let snapshots = self.repository.get_all_snapshots().map_err(self.failed("list the snapshots of"))?;
+        let Some(newest) = snapshots.into_iter().max() else { return Ok(None) };
+        let repository = self.reopened()?.to_indexed().map_err(self.failed("read the index of"))?;
+        let root = repository.node_from_snapshot_and_path(&newest, "").map_err(self.failed("read a tree of"))?;
+        Ok(Some(Snapshot { info: self.describe(&newest), root, path: self.path.clone(), repository }))
+    }
+}
+
+impl Snapshot {
+    /// Which one it is.
+    #[must_use]
+    pub const fn info(&self) -> &SnapshotInfo {
+        &self.info
+    }
+
+    /// What lies in its root: one folder a source.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub fn root(&self) -> Result<Vec<SnapshotEntry>, EngineError> {
+        self.children(&self.root)
+    }
+
+    /// What lies in a folder; nothing when it is none.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub fn folder(&self, entry: &SnapshotEntry) -> Result<Vec<SnapshotEntry>, EngineError> {
+        self.children(&entry.node)
+    }
+
+    /// A file's content, one part of up to [`PART_BYTES`] after the other, until `each` has had enough and says `false`.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub fn read(&self, entry: &SnapshotEntry, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), EngineError> {
+        let error = failed("read a file of", &self.path);
+        let file = self.repository.open_file(&entry.node).map_err(&error)?;
+        let mut at = 0;
+        loop {
+            let part = self.repository.read_file_at(&file, at, PART_BYTES).map_err(&error)?;
+            at += part.len();
+            if part.is_empty() || !each(&part) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn children(&self, node: &Node) -> Result<Vec<SnapshotEntry>, EngineError> {
+        let Some(tree) = node.subtree else { return Ok(Vec::new()) };
+        let tree = self.repository.get_tree(&tree).map_err(failed("read a tree of", &self.path))?;
+        Ok(tree.nodes.into_iter().map(SnapshotEntry::of).collect())
+    }
+}
+
+impl SnapshotEntry {
+    fn of(node: Node) -> Self {
+        let kind = if node.is_file() {
+            EntryKind::File
+        } else if node.is_dir() {
+            EntryKind::Folder
+        } else if node.is_symlink() {
+            EntryKind::Link(node.node_type.to_link().as_os_str().to_owned())
+        } else {
+            EntryKind::Other
+        };
+        let name = OsString::from_vec(node.name().as_encoded_bytes().to_vec());
+        Self { name, facts: facts(kind, &node.meta), node }
+    }
+}
+
+fn facts(kind: EntryKind, meta: &Metadata) -> EntryFacts {
+    let time = |time: Option<rustic_core::jiff::Timestamp>| {
+        time.and_then(|time| Timestamp::from_nanosecond(time.as_nanosecond()).ok())
+    };
+    EntryFacts {
+        size: if kind == EntryKind::File { meta.size } else { 0 },
+        mode: unix_mode(meta.mode.unwrap_or_default()),
+        uid: meta.uid.unwrap_or_default(),
+        gid: meta.gid.unwrap_or_default(),
+        modified: time(meta.mtime),
+        touched: time(meta.ctime),
+        kind,
+    }
+}
+
+/// From Go's `io/fs.FileMode`, which restic keeps, to the twelve bits of Unix. Source: <https://pkg.go.dev/io/fs#FileMode>.
+const fn unix_mode(go: u32) -> u32 {
+    const fn bit(go: u32, from: u32, to: u32) -> u32 {
+        if go & (1 << from) == 0 { 0 } else { to }
+    }
+    (go & 0o777) | bit(go, 23, 0o4000) | bit(go, 22, 0o2000) | bit(go, 20, 0o1000)
+}

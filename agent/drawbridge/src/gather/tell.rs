@@ -1,0 +1,90 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use drawbridge_gather::{Listener, Progress, SourceOutcome, SourceState};
+use drawbridge_wire::Timestamp;
+
+use super::SourceAges;
+use crate::stale::human_duration;
+use crate::ui::{Gathering, Ui, human_bytes};
+
+/// How many problems of a source are told at once; its outcome keeps more.
+const TOLD: usize = 5;
+
+/// Tells people how each source comes along.
+pub(super) struct Telling {
+    ui: Ui,
+    ages: SourceAges,
+    under_way: Mutex<HashMap<String, Gathering>>,
+}
+
+impl Telling {
+    pub(super) fn new(ui: &Ui, ages: &SourceAges) -> Self {
+        Self { ui: ui.clone(), ages: ages.clone(), under_way: Mutex::default() }
+    }
+
+    /// What there is of a source that failed.
+    fn last_good(&self, name: &str) -> String {
+        match self.ages.of(name) {
+            None => "there is no complete copy of it yet".to_owned(),
+            Some(then) => {
+                let seconds = Timestamp::now().duration_since(then).as_secs().max(0);
+                format!("the last complete copy, {} old, stays", human_duration(seconds.unsigned_abs()))
+            }
+        }
+    }
+}
+
+impl Listener for Telling {
+    fn begins(&self, source: &str) -> Arc<dyn Progress> {
+        let gathering = self.ui.gathering(source);
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.insert(source.to_owned(), gathering.clone());
+        Arc::new(gathering)
+    }
+
+    fn ended(&self, outcome: &SourceOutcome) {
+        let gathering = self.under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&outcome.name);
+        let summary = summary(outcome);
+        if let Some(gathering) = gathering {
+            gathering.finish(&summary);
+        }
+        let name = &outcome.name;
+        match &outcome.state {
+            SourceState::Complete => {}
+            SourceState::Failed { error } => self.ui.warn(&format!("{name}: {error} ({})", self.last_good(name))),
+            SourceState::Partial { count, problems } => {
+                for problem in problems.iter().take(TOLD) {
+                    self.ui.warn(&format!("{name}: {problem}"));
+                }
+                let told = u64::try_from(problems.len().min(TOLD)).unwrap_or(*count);
+                if *count > told {
+                    self.ui.warn(&format!("{name}: and {} more", count - told));
+                }
+            }
+        }
+    }
+}
+
+/// How a source went, in one line.
+fn summary(outcome: &SourceOutcome) -> String {
+    let counts = &outcome.counts;
+    if let SourceState::Failed { .. } = outcome.state {
+        return "failed".to_owned();
+    }
+    let mut text = format!(
+        "{} files, {}; {} new or changed, {} fetched, {} removed",
+        counts.files,
+        human_bytes(counts.bytes),
+        counts.copied_files,
+        human_bytes(counts.copied_bytes),
+        counts.removed
+    );
+    if counts.changed_while_read > 0 {
+        text.push_str(&format!("; {} changed while they were read", counts.changed_while_read));
+    }
+    if counts.rejected > 0 {
+        text.push_str(&format!("; {} rejected", counts.rejected));
+    }
+    text
+}

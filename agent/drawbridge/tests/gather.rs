@@ -1,0 +1,207 @@
+//! Gathering from several hosts at once with the real program, and what stock restic restores of it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "support/site.rs"]
+mod site;
+mod support;
+
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{PermissionsExt, lchown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use drawbridge::engine::LocalRepository;
+use drawbridge::gather::Origins;
+use drawbridge_gather::Site;
+use drawbridge_peers::sshd::Sshd;
+use site::{AgentSite, run};
+use support::describe;
+use support::restic::restic;
+use tempfile::TempDir;
+
+const PASSWORD: &str = "correct horse";
+
+/// Who gathers when root shall not: Debian's nobody.
+const NOBODY: u32 = 65534;
+
+/// A tree with everything that a snapshot keeps of a host, its owners included where the test may give files away.
+fn plant(tree: &Path) {
+    fs::create_dir_all(tree.join("etc/conf.d")).unwrap();
+    fs::create_dir_all(tree.join("var/empty")).unwrap();
+    fs::write(tree.join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
+    fs::write(tree.join("etc/shadow"), "root:*:19000::\n").unwrap();
+    fs::write(tree.join("etc/nothing"), "").unwrap();
+    fs::write(tree.join(std::ffi::OsStr::from_bytes(b"etc/caf\xe9")), "latin-1").unwrap();
+    fs::write(tree.join("var/su"), "#!\n").unwrap();
+    fs::write(tree.join("var/long"), support::noise(5, 3_000_001)).unwrap();
+    symlink("../etc/hosts", tree.join("var/link")).unwrap();
+    symlink("/nowhere", tree.join("var/dangling")).unwrap();
+    let own = |path: &str, user, group| {
+        if rustix::process::geteuid().is_root() {
+            lchown(tree.join(path), Some(user), Some(group)).unwrap();
+        }
+    };
+    own("etc/hosts", 1001, 1002);
+    own("etc/shadow", 0, 42);
+    own("var", 33, 33);
+    own("var/link", 1003, 1004);
+    let mode = |path: &str, mode| fs::set_permissions(tree.join(path), Permissions::from_mode(mode)).unwrap();
+    mode("etc/shadow", 0o640);
+    mode("etc/nothing", 0o000);
+    mode("var/su", 0o4755);
+    mode("var/empty", 0o1777);
+    grow_old(tree);
+}
+
+/// Gives everything times of long ago, in whole seconds: SFTP knows no others.
+fn grow_old(tree: &Path) {
+    let entries = walkdir::WalkDir::new(tree).contents_first(true).into_iter().map(Result::unwrap);
+    for (number, entry) in entries.filter(|entry| !entry.path_is_symlink()).enumerate() {
+        let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000 + number as u64);
+        fs::File::open(entry.path()).unwrap().set_modified(time).unwrap();
+    }
+}
+
+fn planted() -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    plant(&tree);
+    (folder, tree)
+}
+
+/// Backs the mirror up, and has stock restic restore it.
+fn restored(site: &AgentSite) -> TempDir {
+    let repository = LocalRepository::create(&site.path().join("repository"), PASSWORD).unwrap();
+    let gathered = Site::new(&site.state());
+    repository.back_up(&gathered.mirror(), Origins::new(&gathered), Arc::new(|_| ())).unwrap();
+    restic(repository.path(), PASSWORD, &["check", "--read-data"]);
+    let target = tempfile::tempdir().unwrap();
+    restic(repository.path(), PASSWORD, &["restore", "latest", "--target", target.path().to_str().unwrap()]);
+    target
+}
+
+fn paths(path: &Path) -> String {
+    format!("paths = [{path:?}]")
+}
+
+#[test]
+fn several_hosts_at_once_one_in_a_chroot_one_behind_a_jump_host_are_restored_as_they_were() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tested: only root may chroot and give files away");
+        return;
+    }
+    let mut site = AgentSite::new();
+    let (_web_tree, web_tree) = planted();
+    let (_inner_tree, inner_tree) = planted();
+    let web = Sshd::builder().address(2).start();
+    let caged = Sshd::builder().address(3).user("nobody").chrooted().start();
+    fs::create_dir(caged.chroot().join("srv")).unwrap();
+    fs::write(caged.chroot().join("srv/zone"), "$ORIGIN lan.\n").unwrap();
+    grow_old(&caged.chroot().join("srv"));
+    let (inner, jump) = (Sshd::builder().address(4).start(), Sshd::builder().address(5).start());
+    // Both hops know the key of the source.
+    fs::copy(inner.authorized_keys(), jump.authorized_keys()).unwrap();
+
+    site.remote("web", &web, web.at(), &paths(&web_tree));
+    site.remote("caged", &caged, caged.at(), "paths = [\"/srv\"]");
+    let through = format!("jump = \"{}@{}\"\n{}", jump.user(), jump.at(), paths(&inner_tree));
+    site.remote("inner", &inner, inner.at(), &through);
+    let known_hosts = site.path().join("inner.known_hosts");
+    fs::write(&known_hosts, inner.known_hosts_lines() + &jump.known_hosts_lines()).unwrap();
+    let command = "[[source.command]]\nrun = \"echo $SSH_CONNECTION | cut -d' ' -f3\"\nfile = \"where\"";
+    site.remote("said", &web, web.at(), command);
+    site.local("here", &web_tree);
+
+    let (code, said) = run(&mut site.gather());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!((jump.connections(), inner.connections()), (1, 1));
+    let restored = restored(&site);
+    let of = |source: &str, path: &Path| restored.path().join(source).join(path.strip_prefix("/").unwrap());
+    assert_eq!(describe(&of("web", &web_tree)), describe(&web_tree));
+    assert_eq!(describe(&of("inner", &inner_tree)), describe(&inner_tree));
+    assert_eq!(describe(&of("here", &web_tree)), describe(&web_tree));
+    assert_eq!(describe(&of("caged", Path::new("/srv"))), describe(&caged.chroot().join("srv")));
+    assert_eq!(fs::read_to_string(of("said", Path::new("/where"))).unwrap().trim(), "127.0.0.2");
+}
+
+#[test]
+fn an_agent_without_rights_keeps_owners_modes_times_and_links_of_the_host() {
+    if !rustix::process::geteuid().is_root() {
+        eprintln!("not tested: only root may become somebody else");
+        return;
+    }
+    let mut site = AgentSite::new();
+    let (_tree, tree) = planted();
+    let host = Sshd::start();
+    site.remote("host", &host, host.at(), &paths(&tree));
+    // The program's own folder may be closed to others.
+    let program = site.path().join("drawbridge");
+    fs::copy(env!("CARGO_BIN_EXE_drawbridge"), &program).unwrap();
+    for entry in walkdir::WalkDir::new(site.path()).into_iter().map(Result::unwrap) {
+        lchown(entry.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let mut command = Command::new(drawbridge_peers::need("setpriv", "util-linux"));
+    command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(&program);
+    let (code, said) = run(command.arg("--config").arg(site.path().join("drawbridge.toml")).arg("gather"));
+    assert_eq!(code, Some(0), "{said}");
+    let mirrored = fs::metadata(site.mirrored("host", &tree.join("etc/shadow"))).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::uid(&mirrored), NOBODY, "the program has run with rights");
+    let restored = restored(&site);
+    let copy = restored.path().join("host").join(tree.strip_prefix("/").unwrap());
+    assert_eq!(describe(&copy), describe(&tree));
+}
+
+#[test]
+fn one_host_s_trouble_is_its_own_and_its_last_good_copy_stays() {
+    let mut site = AgentSite::new();
+    let (_tree, tree) = planted();
+    let (good, dying, changed) = (Sshd::start(), Sshd::start(), Sshd::start());
+    for (name, sshd) in [("good", &good), ("dying", &dying), ("changed", &changed)] {
+        site.remote(name, sshd, sshd.at(), &paths(&tree));
+    }
+    let (code, said) = run(&mut site.gather());
+    assert_eq!(code, Some(0), "{said}");
+    drop(dying);
+    fs::write(site.path().join("changed.known_hosts"), good.known_as(changed.at())).unwrap();
+    fs::write(tree.join("etc/new"), "new").unwrap();
+    let (code, said) = run(&mut site.gather());
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("dying") && said.contains("changed") && said.contains("SHA256:"), "{said}");
+    assert!(site.mirrored("good", &tree.join("etc/new")).exists());
+    for name in ["dying", "changed"] {
+        let copy = fs::read_to_string(site.mirrored(name, &tree.join("etc/hosts"))).unwrap();
+        assert_eq!(copy, "127.0.0.1 localhost\n");
+        assert!(!site.mirrored(name, &tree.join("etc/new")).exists());
+    }
+}
+
+#[test]
+fn a_host_that_asks_for_a_password_or_greets_with_a_megabyte_holds_nobody_up() {
+    let mut site = AgentSite::new();
+    let (_tree, tree) = planted();
+    let greeting = "All access is logged.\n".repeat(48_000);
+    let talker = Sshd::builder().banner(greeting).start();
+    let asker = Sshd::builder().config("PasswordAuthentication yes\nPubkeyAuthentication no").start();
+    site.remote("talker", &talker, talker.at(), &paths(&tree));
+    site.remote("asker", &asker, asker.at(), &paths(&tree));
+    let (code, said) = run(&mut site.gather());
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("asks for a password"), "{said}");
+    assert!(said.len() < 10_000, "the greeting is repeated: {} bytes", said.len());
+    assert!(site.mirrored("talker", &tree.join("etc/hosts")).exists());
+}
+
+#[test]
+fn a_dry_run_says_what_would_come_with_sizes_and_brings_nothing() {
+    let mut site = AgentSite::new();
+    let (_tree, tree) = planted();
+    let host = Sshd::start();
+    site.remote("host", &host, host.at(), &paths(&tree));
+    let (code, said) = run(site.gather().arg("--dry-run"));
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("etc/hosts") && said.contains("var/long"), "{said}");
+    assert!(!site.mirrored("host", &tree).exists());
+}
