@@ -25,7 +25,7 @@ pub(crate) fn commit(
     mirror: &MirrorDir,
     complete: bool,
 ) -> Result<u64, CollectError> {
-    let new = Catalogue::open(draft.path())?.ok_or_else(|| lost(draft.path()))?;
+    let new = Catalogue::open(draft.still_at())?.ok_or_else(|| lost(draft.still_at()))?;
     let mut commit = Commit { old, staging, mirror, complete, removed: 0 };
     for folder in new.folders() {
         commit.folder(&folder?)?;

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Fails unless both hold the same files with the same bytes, modes and, if asked for, times.
-pub fn same(source: &Path, copy: &Path, times: bool) {
+pub(crate) fn same(source: &Path, copy: &Path, times: bool) {
     let (of_source, of_copy) = (entries(source, times), entries(copy, times));
     for (path, entry) in &of_source {
         assert_eq!(Some(entry), of_copy.get(path), "{} in {}", path.display(), copy.display());

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// The name of every work's folder.
-pub const TREE: &str = "tree";
+pub(crate) const TREE: &str = "tree";
 
 /// Folders of the many small files, and how many of them are a sample.
-pub const SAMPLE: (usize, usize) = (4, 200);
+pub(crate) const SAMPLE: (usize, usize) = (4, 200);
 
 /// 2024-07-01: long enough ago that no tool doubts the times.
 const THEN: u64 = 1_719_792_000;
@@ -26,16 +26,16 @@ const MESSAGES: [&str; 6] = [
 
 /// A generator of numbers that are the same on every machine (xorshift64*).
 #[derive(Debug)]
-pub struct Numbers(u64);
+pub(crate) struct Numbers(u64);
 
 impl Numbers {
     /// Starts a row of numbers.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// The next one.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -44,7 +44,7 @@ impl Numbers {
 }
 
 /// Appends log lines of exactly so many bytes.
-pub fn log(to: &File, bytes: usize, seed: u64) {
+pub(crate) fn log(to: &File, bytes: usize, seed: u64) {
     let mut to = BufWriter::with_capacity(1 << 20, to);
     let (mut numbers, mut left, mut line) = (Numbers::new(seed), bytes, Vec::with_capacity(256));
     while left > 0 {
@@ -64,25 +64,25 @@ pub fn log(to: &File, bytes: usize, seed: u64) {
 }
 
 /// Writes a file that was last changed some minutes after a day long ago.
-pub fn file(path: &Path, bytes: usize, seed: u64) {
+pub(crate) fn file(path: &Path, bytes: usize, seed: u64) {
     let file = File::create_new(path).unwrap();
     log(&file, bytes, seed);
     set_time(&file, seed);
 }
 
 /// Says that a file was last changed so many minutes after a day long ago.
-pub fn set_time(file: &File, minutes: u64) {
+pub(crate) fn set_time(file: &File, minutes: u64) {
     file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(THEN + 60 * minutes)).unwrap();
 }
 
 /// One gibibyte in sixteen files.
-pub fn logs(tree: &Path) {
+pub(crate) fn logs(tree: &Path) {
     fs::create_dir_all(tree).unwrap();
     (0..16).for_each(|number| file(&tree.join(format!("host-{number}.log")), 64 << 20, number));
 }
 
 /// Twenty thousand files of 1 to 40 KB in two hundred folders.
-pub fn small(tree: &Path) {
+pub(crate) fn small(tree: &Path) {
     let mut numbers = Numbers::new(7);
     for folder in 0..SAMPLE.1 {
         let path = tree.join(format!("site-{}/host-{folder}", folder / 20));

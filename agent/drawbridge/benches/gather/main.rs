@@ -71,7 +71,9 @@ fn measure(work: Work, source: &Path, trip: u64, rounds: usize, route: &Route) {
     let sampled = trip > 0 && work.has_many_files();
     let tools: &[Tool] = if sampled { &[Tool::Ours, Tool::Rsync] } else { &[Tool::Ours, Tool::Rsync, Tool::Scp] };
     if work.starts_with_a_copy() {
-        tools.iter().for_each(|tool| drop(tool.run(source, &copies, route)));
+        tools.iter().for_each(|tool| {
+            tool.run(source, &copies, route);
+        });
     }
     for round in 0..rounds {
         work.change(source);

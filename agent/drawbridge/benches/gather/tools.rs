@@ -14,7 +14,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// How a host is reached, the same for every tool.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     at: SocketAddr,
     user: String,
     identity: PathBuf,
@@ -23,7 +23,7 @@ pub struct Route {
 
 impl Route {
     /// Over `at`, which leads to `sshd`.
-    pub fn new(scratch: &Path, sshd: &Sshd, at: SocketAddr) -> Self {
+    pub(crate) fn new(scratch: &Path, sshd: &Sshd, at: SocketAddr) -> Self {
         let known_hosts = scratch.join(format!("known_hosts-{}", at.port()));
         fs::write(&known_hosts, sshd.known_as(at)).unwrap();
         Self { at, user: sshd.user().to_owned(), identity: sshd.client_key(), known_hosts }
@@ -66,7 +66,7 @@ impl Route {
 
 /// What a run took.
 #[derive(Debug)]
-pub struct Ran {
+pub(crate) struct Ran {
     /// Wall-clock seconds.
     pub seconds: f64,
     /// The most memory that the process had resident, in MiB.
@@ -75,7 +75,7 @@ pub struct Ran {
 
 /// A tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Tool {
+pub(crate) enum Tool {
     /// `drawbridge gather`
     Ours,
     /// `rsync -a`
@@ -86,7 +86,7 @@ pub enum Tool {
 
 impl Tool {
     /// Brings `source`, a folder of the host, into this tool's part of `copies`.
-    pub fn run(self, source: &Path, copies: &Path, route: &Route) -> Ran {
+    pub(crate) fn run(self, source: &Path, copies: &Path, route: &Route) -> Ran {
         let home = self.home(copies);
         fs::create_dir_all(&home).unwrap();
         let mut command = match self {
@@ -122,14 +122,14 @@ impl Tool {
     }
 
     /// Removes its copy.
-    pub fn forget(self, copies: &Path) {
+    pub(crate) fn forget(self, copies: &Path) {
         if self.home(copies).exists() {
             fs::remove_dir_all(self.home(copies)).unwrap();
         }
     }
 
     /// Where its copy of `source` is.
-    pub fn copy(self, copies: &Path, source: &Path) -> PathBuf {
+    pub(crate) fn copy(self, copies: &Path, source: &Path) -> PathBuf {
         match self {
             Self::Ours => self.home(copies).join("state/mirror/bench").join(source.strip_prefix("/").unwrap()),
             Self::Rsync | Self::Scp => self.home(copies).join(source.file_name().unwrap()),
@@ -137,7 +137,7 @@ impl Tool {
     }
 
     /// Whether a copy has the modes and times of the source.
-    pub fn keeps_times(self) -> bool {
+    pub(crate) fn keeps_times(self) -> bool {
         self != Self::Scp
     }
 

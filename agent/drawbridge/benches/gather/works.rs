@@ -10,7 +10,7 @@ const GROWTH: usize = 1 << 20;
 
 /// One work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Work {
+pub(crate) enum Work {
     /// 1 GiB in 16 log files, for the first time.
     Logs,
     /// 20,000 small files, for the first time.
@@ -23,12 +23,12 @@ pub enum Work {
 
 impl Work {
     /// The one of this name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         [Self::Logs, Self::Small, Self::Unchanged, Self::Grown].into_iter().find(|work| work.name() == name)
     }
 
     /// Its name.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Logs => "logs",
             Self::Small => "small",
@@ -38,7 +38,7 @@ impl Work {
     }
 
     /// Makes its source.
-    pub fn fill(self, source: &Path) {
+    pub(crate) fn fill(self, source: &Path) {
         match self {
             Self::Logs => content::logs(source),
             Self::Small | Self::Unchanged => content::small(source),
@@ -50,7 +50,7 @@ impl Work {
     }
 
     /// What happens at the source before each round.
-    pub fn change(self, source: &Path) {
+    pub(crate) fn change(self, source: &Path) {
         if self == Self::Grown {
             let log = File::options().append(true).open(source.join("grows.log")).unwrap();
             let rounds = log.metadata().unwrap().len() / GROWTH as u64;
@@ -60,17 +60,17 @@ impl Work {
     }
 
     /// Whether each tool has a copy already, from the round before.
-    pub fn starts_with_a_copy(self) -> bool {
+    pub(crate) fn starts_with_a_copy(self) -> bool {
         matches!(self, Self::Unchanged | Self::Grown)
     }
 
     /// Whether round trips count for each of many files.
-    pub fn has_many_files(self) -> bool {
+    pub(crate) fn has_many_files(self) -> bool {
         matches!(self, Self::Small | Self::Unchanged)
     }
 }
 
 /// Does something with so many of the folders of small files; the sum of the seconds.
-pub fn sample(source: &Path, parts: usize, mut take: impl FnMut(&Path) -> f64) -> f64 {
+pub(crate) fn sample(source: &Path, parts: usize, mut take: impl FnMut(&Path) -> f64) -> f64 {
     (0..parts).map(|number| take(&source.join(format!("site-0/host-{number}")))).sum()
 }

@@ -45,7 +45,7 @@ pub enum TrustError {
         /// The known one.
         expected: String,
         /// Where that stands.
-        at: Line,
+        at: Box<Line>,
     },
     /// The key was revoked.
     #[error("{host} showed {came}, which {at} revokes: it is not written down")]
@@ -133,7 +133,13 @@ pub async fn trust(config: Option<&Config>, ui: &Ui, args: &TrustArgs) -> Result
         Trust::Known(at) => return Ok(say(ui, &shown, &at.file, true)),
         Trust::Revoked(at) => return Err(TrustError::Revoked { host, came, at }),
         Trust::OtherKey { expected, at } => {
-            return Err(TrustError::OtherKey { host, known_as: shown.host().known_as.clone(), came, expected, at });
+            return Err(TrustError::OtherKey {
+                host,
+                known_as: shown.host().known_as.clone(),
+                came,
+                expected,
+                at: Box::new(at),
+            });
         }
         Trust::Unknown => match shown.host().known_hosts.first() {
             Some(file) => file.clone(),

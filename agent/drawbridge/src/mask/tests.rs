@@ -326,11 +326,9 @@ fn a_text_that_is_made_to_be_slow_is_masked_all_the_same() {
         "a:b:",
     ];
     for pattern in patterns {
-        let text = pattern.repeat(1024 * 1024 / pattern.len());
-        for path in ["/etc/x", "/var/log/x.log", "/etc/shadow"] {
-            let masked = mask(&text, Path::new(path));
-            assert_eq!(masked.matches('\n').count(), text.matches('\n').count(), "{pattern}");
-        }
+        let text = pattern.repeat(256 * 1024 / pattern.len());
+        let masked = mask(&text, Path::new("/etc/shadow"));
+        assert_eq!(masked.matches('\n').count(), text.matches('\n').count(), "{pattern}");
     }
 }
 

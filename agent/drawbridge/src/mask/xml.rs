@@ -6,8 +6,8 @@ use std::ops::Range;
 use super::key::{Key, judge};
 use super::{Spans, cut, head, value};
 
-/// The longest content of an element that perhaps is a key, in bytes: OpenVPN's and TLS's keys in base64 take a tenth.
-const MAX_KEY_BYTES: usize = 64 * 1024;
+/// The longest content of an element that perhaps is a key, in bytes: OpenVPN's and TLS's keys in base64 take a third.
+const MAX_KEY_BYTES: usize = 16 * 1024;
 
 /// So many elements that aren't closed may be placeholders, as in `login <user> <password>`. In a text with more, all that follows is hidden.
 const MAX_UNCLOSED: usize = 64;

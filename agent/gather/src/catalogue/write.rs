@@ -71,7 +71,7 @@ pub(crate) struct Draft {
 
 impl Draft {
     /// Where it is until then.
-    pub(crate) fn path(&self) -> &Path {
+    pub(crate) fn still_at(&self) -> &Path {
         &self.draft
     }
 

@@ -96,6 +96,7 @@ pub(super) fn begin_with_copy(copy: &File, into: &Incoming<'_>, length: u64) -> 
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
     use proptest::prelude::*;
 
     use super::*;

@@ -172,7 +172,7 @@ impl SshdBuilder {
         });
         let sshd = Sshd {
             at,
-            user: self.user.unwrap_or_else(|| output(&mut Command::new("id").arg("-un")).trim().to_owned()),
+            user: self.user.unwrap_or_else(|| output(Command::new("id").arg("-un")).trim().to_owned()),
             kinds: self.host_keys,
             chroot,
             servers,
