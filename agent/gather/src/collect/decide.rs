@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -49,25 +50,28 @@ impl<'a, T: Tree> Collector<'a, T> {
         };
         let here = self.look_at(todo)?;
         let dropped = self.beyond_the_newest(&here.todo, &entries);
-        let mut last: Option<&OsString> = None;
-        for (name, meta) in &entries {
-            let path = here.todo.path.join(name);
-            if last == Some(name) {
+        self.tell_what_is_gone(&here, &entries);
+        let mut last: Option<OsString> = None;
+        for (name, meta) in entries {
+            let path = here.todo.path.join(&name);
+            if last.as_ref() == Some(&name) {
                 self.problems.note(&path, "is listed twice, and only the first is taken");
                 continue;
             }
+            if !dropped.contains(&name) {
+                self.entry(&here, &name, path, meta)?;
+            }
             last = Some(name);
-            if !dropped.contains(name) {
-                self.entry(&here, name, path, meta)?;
-            }
-        }
-        if let (Errand::Preview(tell), Some(old)) = (&self.job.errand, &here.old) {
-            let listed: HashSet<&OsStr> = entries.iter().map(|(name, _)| name.as_os_str()).collect();
-            for gone in old.entries.iter().filter(|entry| !listed.contains(entry.name.as_os_str())) {
-                tell(Coming { path: here.todo.path.join(&gone.name), bytes: 0, why: Why::Gone });
-            }
         }
         self.settle_if_done(here.slot)
+    }
+
+    fn tell_what_is_gone(&self, here: &Here<T>, entries: &Entries) {
+        let (Errand::Preview(tell), Some(old)) = (&self.job.errand, &here.old) else { return };
+        let listed: HashSet<&OsStr> = entries.iter().map(|(name, _)| name.as_os_str()).collect();
+        for gone in old.entries.iter().filter(|entry| !listed.contains(entry.name.as_os_str())) {
+            tell(Coming { path: here.todo.path.join(&gone.name), bytes: 0, why: Why::Gone });
+        }
     }
 
     fn look_at(&mut self, todo: Todo<T>) -> Result<Here<T>, CollectError> {
@@ -104,7 +108,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         here: &Here<T>,
         name: &OsStr,
         path: PathBuf,
-        meta: &Result<Meta, TreeError>,
+        meta: io::Result<Meta>,
     ) -> Result<(), CollectError> {
         let todo = &here.todo;
         let Some(wanted) = self.job.patterns.step(&todo.wanted, name) else { return Ok(()) };
@@ -121,16 +125,16 @@ impl<'a, T: Tree> Collector<'a, T> {
             return Err(CollectError::TooMany(self.job.limits.entries));
         }
         if let Err(error) = check_name(name) {
-            return self.unreadable(here, name, &path, TreeError::Entry(error));
+            return self.unreadable(here, &path, TreeError::Entry(error));
         }
         let through = self.job.patterns.leads_through(&todo.wanted, name);
+        let meta = &meta;
         match meta.kind {
             Kind::Directory => self.folder(here, name, path, meta, wanted, None),
             Kind::Symlink if self.job.files.symlinks == Symlinks::Follow => self.follow(here, name, path, wanted),
             Kind::Symlink if wanted.whole => self.symlink(here, name, path, meta),
             Kind::Symlink if through => self.refuse(
                 here,
-                name,
                 &path,
                 "a configured path must not lead through a symbolic link: name the path that it links to",
             ),
@@ -139,24 +143,20 @@ impl<'a, T: Tree> Collector<'a, T> {
                 self.counts.skipped_special += 1;
                 Ok(())
             }
-            _ if through => self.refuse(here, name, &path, "is not a folder, but a configured path leads through it"),
+            _ if through => self.refuse(here, &path, "is not a folder, but a configured path leads through it"),
             _ => Ok(()),
         }
     }
 
     /// A wanted name that isn't there, or can't be looked at.
-    fn missing(&mut self, here: &Here<T>, name: &OsStr, path: &Path, error: &TreeError) -> Result<(), CollectError> {
+    fn missing(&mut self, here: &Here<T>, name: &OsStr, path: &Path, error: io::Error) -> Result<(), CollectError> {
         let named: Vec<usize> = self.job.patterns.naming(&here.todo.wanted, name).collect();
         named.iter().for_each(|pattern| self.has_led(*pattern));
-        if error.is_not_found() && !named.iter().any(|pattern| *pattern < self.job.required) {
+        let needed = named.iter().any(|pattern| *pattern < self.job.required);
+        if error.kind() == io::ErrorKind::NotFound && !needed {
             return Ok(());
         }
-        // Errors don't clone; what matters of one does.
-        let copy = match error {
-            TreeError::Entry(error) => TreeError::Entry(std::io::Error::new(error.kind(), error.to_string())),
-            lost => return Err(CollectError::Source(TreeError::Lost(std::io::Error::other(lost.to_string())))),
-        };
-        self.unreadable(here, name, path, copy)
+        self.unreadable(here, path, TreeError::Entry(error))
     }
 
     fn has_led(&mut self, pattern: usize) {
@@ -176,7 +176,7 @@ impl<'a, T: Tree> Collector<'a, T> {
     ) -> Result<(), CollectError> {
         let depth = here.todo.depth + 1;
         if depth > self.job.limits.depth {
-            return self.refuse(here, name, &path, "lies deeper than folders are followed: exclude it");
+            return self.refuse(here, &path, "lies deeper than folders are followed: exclude it");
         }
         let (dir, real) = match followed {
             Some((dir, real)) => (Ok(dir), [here.todo.real.as_slice(), &[real]].concat()),
@@ -192,7 +192,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         match dir {
             Ok(dir) => self.todo.push(Todo { dir, path, wanted, depth, real: Rc::new(real) }),
             Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) => return self.unreadable(here, name, &path, error),
+            Err(error) => return self.unreadable(here, &path, error),
         }
         self.has(here.slot, name, meta, OsString::new(), false, false);
         Ok(())
@@ -209,7 +209,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         let old = here.old(name).filter(|old| old.meta.kind == Kind::File);
         if meta.size > self.job.limits.file_bytes {
             let problem = format!("has {} bytes, and max_file_size is {}", meta.size, self.job.limits.file_bytes);
-            return self.refuse(here, name, &path, &problem);
+            return self.refuse(here, &path, &problem);
         }
         self.counts.files += 1;
         self.counts.bytes = self.counts.bytes.saturating_add(meta.size);

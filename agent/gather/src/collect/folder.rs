@@ -1,4 +1,5 @@
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 
 use crate::catalogue::Entry;
@@ -6,7 +7,7 @@ use crate::pattern::{Patterns, Wanted};
 use crate::tree::{Meta, Tree, TreeError};
 
 /// What there is to look at in a folder, sorted by name.
-pub(super) type Entries = Vec<(OsString, Result<Meta, TreeError>)>;
+pub(super) type Entries = Vec<(OsString, io::Result<Meta>)>;
 
 /// A folder of which not everything is settled.
 pub(super) struct OpenFolder {
@@ -30,8 +31,11 @@ pub(super) async fn entries<T: Tree>(
         Some(names) => {
             let mut entries = Vec::with_capacity(names.len());
             for name in names {
-                let meta = tree.stat(dir, &name).await;
-                entries.push((name, meta));
+                match tree.stat(dir, &name).await {
+                    Ok(meta) => entries.push((name, Ok(meta))),
+                    Err(TreeError::Entry(error)) => entries.push((name, Err(error))),
+                    Err(fatal) => return Err(fatal),
+                }
             }
             entries
         }

@@ -10,17 +10,11 @@ use crate::tree::{Kind, Meta, Tree, TreeError};
 
 impl<T: Tree> Collector<'_, T> {
     /// The mirror goes on having the last good copy, and the problem has a name.
-    pub(super) fn refuse(&mut self, here: &Here<T>, name: &OsStr, path: &Path, why: &str) -> Result<(), CollectError> {
-        self.unreadable(here, name, path, TreeError::other(why))
+    pub(super) fn refuse(&mut self, here: &Here<T>, path: &Path, why: &str) -> Result<(), CollectError> {
+        self.unreadable(here, path, TreeError::other(why))
     }
 
-    pub(super) fn unreadable(
-        &mut self,
-        here: &Here<T>,
-        _: &OsStr,
-        path: &Path,
-        error: TreeError,
-    ) -> Result<(), CollectError> {
+    pub(super) fn unreadable(&mut self, here: &Here<T>, path: &Path, error: TreeError) -> Result<(), CollectError> {
         self.problem(path, error)?;
         self.keep(&here.slot(path))
     }

@@ -304,6 +304,15 @@ async fn the_command_compares_the_mirror_with_the_current_repository() {
 }
 
 #[test]
+fn what_the_source_calls_by_another_kind_is_not_what_lies_in_the_mirror() {
+    let place = Place::new(|etc| write(&etc.join("x"), "1\n", 0));
+    let mtime = Mtime { seconds: 1, nanoseconds: 0 };
+    let meta = Meta { kind: Kind::Symlink, size: 2, allocated: None, mode: 0o777, uid: 7, gid: 8, mtime };
+    let text = place.said(Form::Plain, None, &|path| Ok((path == Path::new("fw/etc/x")).then(|| meta.clone())));
+    assert!(text.starts_with("Nothing changed"), "{text}");
+}
+
+#[test]
 fn a_catalogue_that_cannot_be_read_is_an_error_and_not_another_owner() {
     let place = Place::new(|_| ());
     let snapshot = place.repository.latest().unwrap().unwrap();
