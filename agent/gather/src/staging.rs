@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,11 +26,12 @@ pub(crate) struct Staging {
 /// A complete file that waits for its name.
 #[derive(Debug, Clone)]
 pub(crate) struct Staged {
-    name: String,
+    /// Its number, which is its name.
+    number: u64,
     /// What the source said of it when it was read. Its size is that of what was read.
     pub(crate) meta: Meta,
-    /// What the listing had said, by which a second attempt recognises it.
-    pub(crate) listed: Meta,
+    /// What the listing had said, by which a second attempt recognises it, where that was something else.
+    listed: Option<Box<Meta>>,
     /// See [`crate::catalogue::Entry`].
     pub(crate) fresh: bool,
 }
@@ -38,7 +39,7 @@ pub(crate) struct Staged {
 /// A file that is still growing. Dropped, it is removed.
 pub(crate) struct Growing<'a> {
     staging: &'a Staging,
-    name: String,
+    number: u64,
     pub(crate) file: File,
     kept: bool,
 }
@@ -53,14 +54,18 @@ impl Staging {
 
     /// A new, empty file.
     pub(crate) fn begin(&self) -> io::Result<Growing<'_>> {
-        let name = self.next.replace(self.next.get() + 1).to_string();
-        let file = self.dir.create_file(OsStr::new(&name))?;
-        Ok(Growing { staging: self, name, file, kept: false })
+        let number = self.next.replace(self.next.get() + 1);
+        let file = self.dir.create_file(&name(number))?;
+        Ok(Growing { staging: self, number, file, kept: false })
     }
 
     /// What was staged for `path`, if that was the file that is now listed as `listed`.
     pub(crate) fn find(&self, path: &Path, listed: &Meta) -> Option<Staged> {
-        self.staged.borrow().get(path).filter(|staged| staged.listed == *listed).cloned()
+        self.staged
+            .borrow()
+            .get(path)
+            .filter(|staged| staged.listed.as_deref().unwrap_or(&staged.meta) == listed)
+            .cloned()
     }
 
     /// Whether something is staged for `path`.
@@ -71,7 +76,7 @@ impl Staging {
     /// What is staged for `path`, to be read.
     pub(crate) fn reader(&self, path: &Path) -> Option<File> {
         let staged = self.staged.borrow();
-        self.dir.open_file(OsStr::new(&staged.get(path)?.name)).ok()
+        self.dir.open_file(&name(staged.get(path)?.number)).ok()
     }
 
     /// What is staged for `path` isn't needed.
@@ -80,16 +85,16 @@ impl Staging {
     }
 
     /// Gives what is staged for `path` its name in `to`.
-    pub(crate) fn place(&self, path: &Path, to: &MirrorDir, name: &OsStr) -> io::Result<()> {
+    pub(crate) fn place(&self, path: &Path, to: &MirrorDir, as_name: &OsStr) -> io::Result<()> {
         let staged = self.staged.borrow_mut().remove(path);
         let staged = staged.ok_or_else(|| io::Error::other("nothing is staged for it"))?;
-        self.dir.place(OsStr::new(&staged.name), to, name)
+        self.dir.place(&name(staged.number), to, as_name)
     }
 
     /// Puts everything that is staged aside, by its path, into `aside`.
     pub(crate) fn set_aside(&self, aside: &MirrorDir) -> io::Result<()> {
         for (path, staged) in std::mem::take(&mut *self.staged.borrow_mut()) {
-            move_aside(&self.dir, &staged.name, aside, &path)?;
+            move_aside(&self.dir, staged.number, aside, &path)?;
         }
         Ok(())
     }
@@ -103,14 +108,15 @@ impl Staging {
 impl Growing<'_> {
     /// Where it is, for programs that look into it.
     pub(crate) fn path(&self) -> PathBuf {
-        self.staging.path.join(&self.name)
+        self.staging.path.join(name(self.number))
     }
 
     /// It is complete, and will be `path`.
     pub(crate) fn keep(mut self, path: &Path, meta: Meta, listed: Meta, fresh: bool) -> io::Result<()> {
         self.staging.dir.apply_meta(&self.file, &meta)?;
         self.kept = true;
-        let staged = Staged { name: std::mem::take(&mut self.name), meta, listed, fresh };
+        let listed = Some(listed).filter(|listed| *listed != meta).map(Box::new);
+        let staged = Staged { number: self.number, meta, listed, fresh };
         self.staging.staged.borrow_mut().insert(path.to_owned(), staged);
         Ok(())
     }
@@ -118,7 +124,7 @@ impl Growing<'_> {
     /// It is complete, but isn't wanted in the mirror.
     pub(crate) fn set_aside(mut self, aside: &MirrorDir, path: &Path) -> io::Result<()> {
         self.kept = true;
-        move_aside(&self.staging.dir, &self.name, aside, path)
+        move_aside(&self.staging.dir, self.number, aside, path)
     }
 }
 
@@ -126,15 +132,19 @@ impl Drop for Growing<'_> {
     fn drop(&mut self) {
         if !self.kept {
             // If it can't be removed now, the next gathering removes it.
-            let _next_time = self.staging.dir.remove(OsStr::new(&self.name));
+            let _next_time = self.staging.dir.remove(&name(self.number));
         }
     }
 }
 
-fn move_aside(from: &MirrorDir, name: &str, aside: &MirrorDir, path: &Path) -> io::Result<()> {
+fn name(number: u64) -> OsString {
+    OsString::from(number.to_string())
+}
+
+fn move_aside(from: &MirrorDir, number: u64, aside: &MirrorDir, path: &Path) -> io::Result<()> {
     let relative = path.strip_prefix("/").unwrap_or(path);
     let (Some(parent), Some(as_name)) = (relative.parent(), relative.file_name()) else {
         return Err(io::Error::other("a file without a name"));
     };
-    from.place(OsStr::new(name), &aside.ensure_below(parent)?, as_name)
+    from.place(&name(number), &aside.ensure_below(parent)?, as_name)
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::append::is_appended;
 use super::fetch::{Fetched, Task, Want};
 use super::folder::{Entries, OpenFolder};
-use super::{CollectError, Collector, Done, Errand, Slot, Todo, mirrored};
+use super::{CollectError, Collector, Done, Errand, MAX_FILES_WAITING, Slot, Todo, mirrored};
 use crate::catalogue::{Entry, Folder};
 use crate::mirror::MirrorDir;
 use crate::pattern::Wanted;
@@ -25,6 +25,16 @@ pub(super) struct Here<T: Tree> {
     pub(super) slot: u64,
     pub(super) old: Option<Arc<Folder>>,
     pub(super) mirror: Option<MirrorDir>,
+}
+
+/// A folder whose entries haven't all been looked at: of a large one, what is known of every file to fetch would take memory.
+pub(super) struct HalfListed<T: Tree> {
+    here: Here<T>,
+    /// The files that a newest-only rule leaves out.
+    dropped: HashSet<OsString>,
+    entries: std::vec::IntoIter<(OsString, io::Result<Meta>)>,
+    /// The name before.
+    last: Option<OsString>,
 }
 
 impl<T: Tree> Here<T> {
@@ -51,19 +61,31 @@ impl<'a, T: Tree> Collector<'a, T> {
         let here = self.look_at(todo)?;
         let dropped = self.beyond_the_newest(&here.todo, &entries);
         self.tell_what_is_gone(&here, &entries);
-        let mut last: Option<OsString> = None;
-        for (name, meta) in entries {
-            let path = here.todo.path.join(&name);
-            if last.as_ref() == Some(&name) {
-                self.problems.note(&path, "is listed twice, and only the first is taken");
-                continue;
+        // What isn't looked at yet counts as one more entry under way.
+        self.awaited(&here, PathBuf::new());
+        self.half_listed.push_back(HalfListed { here, dropped, entries: entries.into_iter(), last: None });
+        Ok(())
+    }
+
+    /// Looks at listed entries, as long as not too many files wait.
+    pub(super) fn look_on(&mut self) -> Result<(), CollectError> {
+        while self.waiting.len() < MAX_FILES_WAITING {
+            let Some(mut half) = self.half_listed.pop_front() else { break };
+            match half.entries.next() {
+                None => self.arrived(half.here.slot)?,
+                Some((name, meta)) => {
+                    let path = half.here.todo.path.join(&name);
+                    if half.last.as_ref() == Some(&name) {
+                        self.problems.note(&path, "is listed twice, and only the first is taken");
+                    } else if !half.dropped.contains(&name) {
+                        self.entry(&half.here, &name, path, meta)?;
+                    }
+                    half.last = Some(name);
+                    self.half_listed.push_front(half);
+                }
             }
-            if !dropped.contains(&name) {
-                self.entry(&here, &name, path, meta)?;
-            }
-            last = Some(name);
         }
-        self.settle_if_done(here.slot)
+        Ok(())
     }
 
     fn tell_what_is_gone(&self, here: &Here<T>, entries: &Entries) {

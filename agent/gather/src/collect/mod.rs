@@ -35,6 +35,7 @@ use crate::source::{Files, Limits};
 use crate::staging::Staging;
 use crate::throttle::Throttle;
 use crate::tree::{Followed, Meta, Tree, TreeError};
+use decide::HalfListed;
 #[cfg(test)]
 pub(crate) use fetch::check_room;
 use fetch::{Fetched, Task};
@@ -43,7 +44,7 @@ use folder::OpenFolder;
 /// The longest target of a symbolic link, in bytes (PATH_MAX of Linux, without its end).
 const MAX_LINK_BYTES: usize = 4095;
 
-/// Folders aren't listed while more files than this wait to be fetched: what is known of each takes memory.
+/// Entries aren't looked at, nor folders listed, while so many files wait to be fetched: what is known of each takes memory.
 const MAX_FILES_WAITING: usize = 4096;
 
 /// Why a source can't be read to its end.
@@ -150,6 +151,7 @@ struct Collector<'a, T: Tree> {
     fetching: usize,
     todo: Vec<Todo<T>>,
     waiting: VecDeque<Task<T>>,
+    half_listed: VecDeque<HalfListed<T>>,
     open: HashMap<u64, OpenFolder>,
     next_folder: u64,
     writer: Option<CatalogueWriter>,
@@ -179,6 +181,7 @@ pub(crate) async fn collect<T: Tree>(tree: &T, job: &Job<'_>) -> Result<Collecte
         fetching: 0,
         todo: Vec::new(),
         waiting: VecDeque::new(),
+        half_listed: VecDeque::new(),
         open: HashMap::new(),
         next_folder: 0,
         writer,
@@ -201,6 +204,7 @@ impl<'a, T: Tree> Collector<'a, T> {
             if self.job.called_off.load(Ordering::Relaxed) {
                 return Err(CollectError::CalledOff);
             }
+            self.look_on()?;
             self.begin_more();
             match self.running.next().await {
                 None => return Ok(()),
@@ -220,7 +224,7 @@ impl<'a, T: Tree> Collector<'a, T> {
                 Done::Fetched(Box::new(task), fetched)
             }));
         }
-        while self.listing < pace.folders && self.waiting.len() < MAX_FILES_WAITING {
+        while self.listing < pace.folders && self.half_listed.is_empty() {
             let Some(todo) = self.todo.pop() else { break };
             self.listing += 1;
             let (tree, patterns, job) = (self.tree, self.job.patterns, self.job);
