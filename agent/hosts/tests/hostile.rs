@@ -52,6 +52,8 @@ async fn a_server_that_accepts_and_says_nothing_is_given_up_and_let_go() {
 async fn a_server_that_stalls_in_the_key_exchange_is_given_up_and_let_go() {
     let (address, thread) = peer(|mut stream| {
         stream.write_all(b"SSH-2.0-Stalls\r\n").unwrap();
+        // Not let go of, the test is to fail and not to hang.
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream.read_to_end(&mut Vec::new()).unwrap();
     });
     // Nothing else would let go of it within the test's time.
