@@ -15,7 +15,7 @@ use crate::commands::{self, Shell};
 use crate::local::{LocalTree, is_mount_point};
 use crate::mirror::MirrorDir;
 use crate::outcome::{Counts, SourceOutcome, SourceState, in_one_line};
-use crate::pattern::Patterns;
+use crate::pattern::{Pattern, Patterns};
 use crate::preview::Coming;
 use crate::remote::RemoteTree;
 use crate::site::Site;
@@ -263,8 +263,9 @@ fn check_mounted(mount: &Mount) -> Result<(), SourceError> {
 
 async fn on_host(host: &Host, what: &What, job: &Job<'_>) -> Result<Collected, SourceError> {
     match what {
-        What::Files(_) => {
-            let tree = RemoteTree::new(host.sftp(BYTES_AHEAD).await?);
+        What::Files(files) => {
+            let paths = files.paths.iter().chain(&files.if_present).map(Pattern::literal_prefix);
+            let tree = RemoteTree::new(host.sftp(BYTES_AHEAD).await?, paths).await;
             Ok(collect::collect(&tree, job).await?)
         }
         What::Commands(list) => Ok(commands::collect(&Shell::There(host), list, job).await?),

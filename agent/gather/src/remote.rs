@@ -3,6 +3,7 @@
 //! What the protocol can't say: it opens files by path, so a folder that is swapped for a link while it is read leads to
 //! another place *on that host*; it knows whole seconds only.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -15,17 +16,47 @@ use drawbridge_sftp::{Attributes, File, Reading, Sftp, SftpError};
 use crate::tree::{Followed, Kind, Meta, Mtime, Pace, Tree, TreeError, TreeFile, check_name};
 
 /// How many folders are listed at once: some round trips' worth.
-const FOLDERS_AT_ONCE: usize = 16;
+const FOLDERS_AT_ONCE: usize = 64;
+
+/// The most steps on the way to configured paths that are asked for beforehand.
+const MAX_STEPS: usize = 1000;
 
 /// The files of another host.
-pub(crate) struct RemoteTree(Sftp);
+pub(crate) struct RemoteTree {
+    sftp: Sftp,
+    /// What lies on the way to the configured paths, asked for all at once: step by step, each would cost a round trip.
+    on_the_way: HashMap<Vec<u8>, Meta>,
+}
 
 /// A folder's path, ending with a slash.
 type RemoteDir = Rc<[u8]>;
 
 impl RemoteTree {
-    pub(crate) fn new(sftp: Sftp) -> Self {
-        Self(sftp)
+    /// The files that `sftp` shows, of which those at `paths`, absolute, will be asked for.
+    pub(crate) async fn new(sftp: Sftp, paths: impl Iterator<Item = PathBuf>) -> Self {
+        let mut steps: Vec<Vec<u8>> = paths
+            .flat_map(|path| path.ancestors().map(|step| step.as_os_str().as_bytes().to_vec()).collect::<Vec<_>>())
+            .collect();
+        steps.sort();
+        steps.dedup();
+        steps.truncate(MAX_STEPS);
+        let asked = steps.into_iter().map(|step| async {
+            // What can't be looked at now is asked for again in its turn, and its error told then.
+            let known = sftp.lstat(&step).await.ok().as_ref().and_then(meta);
+            known.map(|meta| (step, meta))
+        });
+        let on_the_way = futures::future::join_all(asked).await.into_iter().flatten().collect();
+        Self { sftp, on_the_way }
+    }
+}
+
+impl RemoteTree {
+    async fn look_at(&self, path: Vec<u8>) -> Result<Meta, TreeError> {
+        if let Some(known) = self.on_the_way.get(&path) {
+            return Ok(known.clone());
+        }
+        let attributes = self.sftp.lstat(&path).await.map_err(classify)?;
+        meta(&attributes).ok_or_else(says_nothing)
     }
 }
 
@@ -34,17 +65,15 @@ impl Tree for RemoteTree {
     type File = RemoteFile;
 
     fn pace(&self) -> Pace {
-        Pace { files: self.0.max_open_files(), folders: FOLDERS_AT_ONCE }
+        Pace { files: self.sftp.max_open_files(), folders: FOLDERS_AT_ONCE }
     }
 
     async fn root(&self) -> Result<(RemoteDir, Meta), TreeError> {
-        let attributes = self.0.lstat(b"/").await.map_err(classify)?;
-        Ok((Rc::from(&b"/"[..]), meta(&attributes).ok_or_else(says_nothing)?))
+        Ok((Rc::from(&b"/"[..]), self.look_at(b"/".to_vec()).await?))
     }
 
     async fn stat(&self, dir: &RemoteDir, name: &OsStr) -> Result<Meta, TreeError> {
-        let attributes = self.0.lstat(&join(dir, name)).await.map_err(classify)?;
-        meta(&attributes).ok_or_else(says_nothing)
+        self.look_at(join(dir, name)).await
     }
 
     async fn open_dir(&self, dir: &RemoteDir, name: &OsStr) -> Result<RemoteDir, TreeError> {
@@ -52,7 +81,7 @@ impl Tree for RemoteTree {
     }
 
     async fn list(&self, dir: &RemoteDir, most: usize) -> Result<Vec<(OsString, Meta)>, TreeError> {
-        let mut listing = self.0.open_dir(dir).await.map_err(classify)?;
+        let mut listing = self.sftp.open_dir(dir).await.map_err(classify)?;
         let mut entries = Vec::new();
         while let Some(batch) = listing.next().await.map_err(classify)? {
             for found in batch {
@@ -80,23 +109,23 @@ impl Tree for RemoteTree {
     }
 
     async fn read_link(&self, dir: &RemoteDir, name: &OsStr) -> Result<OsString, TreeError> {
-        Ok(OsString::from_vec(self.0.read_link(&join(dir, name)).await.map_err(classify)?))
+        Ok(OsString::from_vec(self.sftp.read_link(&join(dir, name)).await.map_err(classify)?))
     }
 
     async fn open_file(&self, dir: &RemoteDir, name: &OsStr) -> Result<RemoteFile, TreeError> {
-        let file = self.0.open(&join(dir, name)).await.map_err(classify)?;
+        let file = self.sftp.open(&join(dir, name)).await.map_err(classify)?;
         let reading = file.read(0, 0);
         Ok(RemoteFile { file, reading: Some(reading) })
     }
 
     async fn follow(&self, dir: &RemoteDir, name: &OsStr) -> Result<Followed<Self>, TreeError> {
         let path = join(dir, name);
-        let attributes = self.0.stat(&path).await.map_err(classify)?;
+        let attributes = self.sftp.stat(&path).await.map_err(classify)?;
         let meta = meta(&attributes).ok_or_else(says_nothing)?;
         match meta.kind {
             Kind::File => Ok(Followed::File(Rc::clone(dir), name.to_owned(), meta)),
             Kind::Directory => {
-                let real = self.0.real_path(&path).await.map_err(classify)?;
+                let real = self.sftp.real_path(&path).await.map_err(classify)?;
                 let shown = PathBuf::from(OsString::from_vec(real));
                 if !shown.is_absolute() {
                     return Err(misbehaves("it names a real path that isn't absolute"));

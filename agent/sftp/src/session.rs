@@ -30,14 +30,15 @@ const REPLY_OVERHEAD_BYTES: u64 = 1024;
 /// Shorter reads than this, in bytes, are not asked for, whatever the server says.
 const MIN_READ_BYTES: u64 = 4 * 1024;
 
-/// Open files at most. More than this doesn't make gathering faster.
-const MAX_OPEN_FILES: u64 = 512;
+/// Open files at most: OpenSSH's usual limit, 1024 descriptors, leaves room for them. At 20 ms of round trip, and three round trips a
+/// small file, they are 15,000 files a second.
+const MAX_OPEN_FILES: u64 = 900;
 
 /// Open files where the server doesn't tell its limit: the lowest `ulimit -n` in use is 256.
 const UNTOLD_OPEN_FILES: u64 = 64;
 
 /// Open folders at most.
-const MAX_OPEN_FOLDERS: u64 = 16;
+const MAX_OPEN_FOLDERS: u64 = 64;
 
 /// How patient and how greedy a session is.
 #[derive(Clone, Debug)]
@@ -163,7 +164,7 @@ impl Sftp {
         self.session.path(Request::RealPath(checked(path)?)).await
     }
 
-    /// Opens a folder and asks for its entries at once. Waits while 16 folders are open.
+    /// Opens a folder and asks for its entries at once. Waits while 64 folders are open.
     ///
     /// # Errors
     /// As [`Self::lstat`].

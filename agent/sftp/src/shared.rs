@@ -23,8 +23,9 @@ use tokio::time::Instant;
 use crate::error::{End, SftpError};
 use crate::wire::{self, Reply, Request};
 
-/// How many requests may be under way. 8 MiB in reads of 32 KiB are 256; the rest is for everything beside them.
-const MAX_REQUESTS: usize = 1024;
+/// How many requests may be under way: for each open file a read, a look at it and a close, and as much again for everything
+/// beside them.
+const MAX_REQUESTS: usize = 4096;
 
 /// How many listings may be asked for ahead, of the whole session: 16 MiB at the longest packet.
 const LISTINGS_AHEAD: usize = 64;
@@ -240,26 +241,38 @@ pub(crate) fn deliver(shared: &Arc<Shared>, packet: Bytes) -> Result<(), End> {
     if !matches!(waiter, Waiter::Close { .. }) {
         shared.give_back_slots(1);
     }
+    if let Some(end) = fault(&waiter, &reply) {
+        // Recorded before the waiter goes: whoever waits asks why.
+        shared.finish(end.clone());
+        return Err(end);
+    }
     match (waiter, reply) {
         // Whoever asked may have gone: then the answer goes too.
-        (Waiter::Any(to), reply) => drop(to.send(reply)),
-        (Waiter::Read { asked, to }, Reply::Data(data)) => {
-            if data.len() > asked as usize {
-                return Err(End::Misbehaves("it answers a read with more than was asked".into()));
-            }
-            drop(to.send(Reply::Data(data)));
-        }
-        (Waiter::Read { to, .. }, reply @ Reply::Status { .. }) => drop(to.send(reply)),
+        (Waiter::Any(to) | Waiter::Read { to, .. }, reply) => drop(to.send(reply)),
         (Waiter::Open { to, place }, Reply::Handle(handle)) => {
             drop(to.send(Ok(OpenHandle { shared: Arc::clone(shared), handle, place: Some(place) })));
         }
         (Waiter::Open { to, .. }, Reply::Status { code, message }) => {
             drop(to.send(Err(SftpError::from_status(code, message))));
         }
-        (Waiter::Close { place }, Reply::Status { .. }) => drop(place),
-        _ => return Err(beside_the_question()),
+        (Waiter::Close { place }, _) => drop(place),
+        (Waiter::Open { .. }, _) => return Err(beside_the_question()),
     }
     Ok(())
+}
+
+/// What is wrong with answering so to that.
+fn fault(waiter: &Waiter, reply: &Reply) -> Option<End> {
+    match (waiter, reply) {
+        (Waiter::Read { asked, .. }, Reply::Data(data)) if data.len() > *asked as usize => {
+            Some(End::Misbehaves("it answers a read with more than was asked".into()))
+        }
+        (Waiter::Any(_), _)
+        | (Waiter::Read { .. }, Reply::Data(_) | Reply::Status { .. })
+        | (Waiter::Open { .. }, Reply::Handle(_) | Reply::Status { .. })
+        | (Waiter::Close { .. }, Reply::Status { .. }) => None,
+        _ => Some(beside_the_question()),
+    }
 }
 
 /// What the host has open for us. Dropping it closes it.

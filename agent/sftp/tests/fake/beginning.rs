@@ -85,14 +85,14 @@ async fn granted(limits: &[u64], settings: Settings) -> (usize, u32) {
 #[tokio::test]
 async fn limits_are_believed_within_our_own() {
     let all = Settings::default;
-    assert_eq!(granted(&[262_144, 261_120, 261_120, 1019], all()).await, (512, 261_120));
-    assert_eq!(granted(&[0, 0, 0, 0], all()).await, (512, 32_768));
-    assert_eq!(granted(&[u64::MAX, u64::MAX, 1, u64::MAX], all()).await, (512, 261_120));
-    assert_eq!(granted(&[34_000, 261_120, 0, 100], all()).await, (84, 32_976));
+    assert_eq!(granted(&[262_144, 261_120, 261_120, 1019], all()).await, (900, 261_120));
+    assert_eq!(granted(&[0, 0, 0, 0], all()).await, (900, 32_768));
+    assert_eq!(granted(&[u64::MAX, u64::MAX, 1, u64::MAX], all()).await, (900, 261_120));
+    assert_eq!(granted(&[34_000, 261_120, 0, 100], all()).await, (75, 32_976));
     assert_eq!(granted(&[1, 1, 1, 1], all()).await, (1, 4096));
     assert_eq!(granted(&[0, 261_120, 0, 40, 99], all()).await, (30, 261_120));
     let small = Settings { bytes_ahead: 400_000, ..all() };
-    assert_eq!(granted(&[0, 261_120, 0, 0], small).await, (512, 100_000));
+    assert_eq!(granted(&[0, 261_120, 0, 0], small).await, (900, 100_000));
 }
 
 #[tokio::test]

@@ -147,24 +147,28 @@ async fn no_more_is_asked_for_than_is_allowed_and_a_second_file_gets_on_all_the_
 
 #[tokio::test]
 async fn requests_under_way_are_bounded_and_nobody_is_forgotten() {
+    /// Requests that may be under way.
+    const MOST: usize = 4096;
+    const READS: u64 = 5000;
+    const REST: usize = READS as usize - MOST;
     let settings = Settings { bytes_ahead: usize::MAX, ..Settings::default() };
     let (sftp, mut script) = session_with(settings).await;
-    let mut greedy = open(&sftp, &mut script).await.read(0, 2000 * LENGTH);
-    let mut asked = reads(&mut script, 1024).await;
+    let mut greedy = open(&sftp, &mut script).await.read(0, READS * LENGTH);
+    let mut asked = reads(&mut script, MOST).await;
     // Neither a small file nor a question has a slot now; both get one when there is.
     let lstat = sftp.lstat(b"x");
     tokio::pin!(lstat);
     assert!(futures::poll!(&mut lstat).is_pending());
     let serve = async {
         let mut kinds = Vec::new();
-        while kinds.len() < 976 + 2 {
+        while kinds.len() < REST + 2 {
             let answered = asked.remove(0);
             let reply = match answered.kind {
                 READ => data(answered.id, &vec![b'x'; answered.range().1 as usize]),
                 _ => packet(ATTRS, answered.id, &sized(5)),
             };
             script.say(&reply).await;
-            if kinds.len() < 976 + 2 {
+            if kinds.len() < REST + 2 {
                 let next = script.asked().await.unwrap();
                 kinds.push(next.kind);
                 asked.push(next);
@@ -180,9 +184,9 @@ async fn requests_under_way_are_bounded_and_nobody_is_forgotten() {
         kinds
     };
     let (length, size, kinds) = tokio::join!(async { all(&mut greedy).await.len() }, lstat, serve);
-    assert_eq!(length as u64, 2000 * LENGTH);
+    assert_eq!(length as u64, READS * LENGTH);
     assert_eq!(size.unwrap().size, Some(5));
-    assert_eq!(kinds.iter().filter(|kind| **kind == READ).count(), 976);
+    assert_eq!(kinds.iter().filter(|kind| **kind == READ).count(), REST);
     assert_eq!(kinds[0], 7, "who waited first comes first");
 }
 
