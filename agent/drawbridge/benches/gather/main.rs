@@ -9,7 +9,14 @@
 //! | `DRAWBRIDGE_BENCH_RTT` | added round trips in milliseconds | `0,20` |
 //! | `DRAWBRIDGE_BENCH_ROUNDS` | rounds; medians of them are told | 5 |
 //! | `DRAWBRIDGE_BENCH_CIPHER` | the cipher of rsync's and scp's ssh | ssh's own choice |
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout)]
+#![allow(
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout
+)]
 
 mod compare;
 mod content;
