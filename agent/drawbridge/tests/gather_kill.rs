@@ -20,6 +20,12 @@ const KILLS: u32 = 200;
 /// Small files beside the others.
 const SMALL: u32 = 24;
 
+/// How long the log is at first, in bytes: long enough that only what is appended to it is fetched.
+const LOG_BYTES: usize = 600_000;
+
+/// How much is appended to it each time, in bytes.
+const LINE_BYTES: usize = 1000;
+
 /// A tree every file of which says its version in each of its four-byte words, and in its length.
 struct Changing {
     folder: tempfile::TempDir,
@@ -45,6 +51,11 @@ impl Changing {
         }
         self.write("long", 300);
         (0..SMALL).for_each(|number| self.write(&format!("deep/er/{number}"), number));
+        let log = tree.join(LOG);
+        let times = usize::try_from(self.version).unwrap();
+        fs::write(&log, log_of(LOG_BYTES + times * LINE_BYTES)).unwrap();
+        let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000 + u64::from(self.version));
+        fs::File::options().append(true).open(log).unwrap().set_modified(time).unwrap();
         self.write(if odd { "turns" } else { "turns/inner" }, 3);
         if odd {
             self.write("sometimes/there", 5);
@@ -65,12 +76,29 @@ impl Changing {
     }
 }
 
+/// The log that only grows.
+const LOG: &str = "grows.log";
+
+fn log_of(bytes: usize) -> Vec<u8> {
+    (0..bytes).map(|at| (at.wrapping_mul(2_654_435_761) >> 16) as u8).collect()
+}
+
+/// The log, where it is there at all, is one of its versions.
+fn assert_log(path: &Path) {
+    let content = fs::read(path).unwrap();
+    assert_eq!((content.len() - LOG_BYTES) % LINE_BYTES, 0, "the log ends between two versions");
+    assert!(content == log_of(content.len()), "the log isn't what it was");
+}
+
 /// Every file below `root` is a whole version of itself. How many there are.
 fn assert_whole(root: &Path, newest: u32) -> usize {
     let entries = walkdir::WalkDir::new(root).into_iter().map(Result::unwrap);
     let files = entries.filter(|entry| entry.file_type().is_file());
     files
         .map(|entry| {
+            if entry.file_name() == LOG {
+                return assert_log(entry.path());
+            }
             let shown = entry.path().display();
             let content = fs::read(entry.path()).unwrap();
             let version = content.get(..4).unwrap_or_else(|| panic!("{shown} is cut off at {} bytes", content.len()));

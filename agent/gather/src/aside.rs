@@ -14,8 +14,8 @@ pub(crate) fn keep(aside: &Path, file: Growing<'_>, path: &Path) -> io::Result<S
 }
 
 /// Keeps everything that was staged in the folder `aside`; says where, in words.
-pub(crate) fn keep_all(aside: &Path, staging: &Staging) -> io::Result<String> {
-    staging.set_aside(&open(aside)?)?;
+pub(crate) fn keep_all(aside: &Path, staging: &Staging, mirror: Option<&MirrorDir>) -> io::Result<String> {
+    staging.set_aside(&open(aside)?, mirror)?;
     Ok(format!("what came is kept in {}", aside.display()))
 }
 

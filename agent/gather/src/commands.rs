@@ -150,7 +150,7 @@ async fn output(
             return Err(CommandError::Keep(io::Error::other(format!("{rejection}; the last good copy stays, {kept}"))));
         }
     }
-    growing.keep(path, meta.clone(), meta.clone(), false).map_err(CommandError::Keep)?;
+    growing.keep(path, meta.clone(), meta.clone(), false, 0).map_err(CommandError::Keep)?;
     Ok(meta)
 }
 

@@ -13,6 +13,7 @@ pub mod check;
 mod collect;
 mod commands;
 mod commit;
+mod grown;
 mod local;
 mod mirror;
 mod one;

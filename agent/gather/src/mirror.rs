@@ -129,6 +129,29 @@ impl MirrorDir {
         Ok(File::from(fs::openat(&self.fd, name, flags, Mode::empty())?))
     }
 
+    /// The file at `path`, absolute in the source whose folder this is, for reading.
+    pub(crate) fn open_path(&self, path: &Path) -> io::Result<File> {
+        let relative = path.strip_prefix("/").unwrap_or(path);
+        let folder = self.below(relative.parent().unwrap_or(Path::new("")))?;
+        match (folder, relative.file_name()) {
+            (Some(folder), Some(name)) => folder.open_file(name),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// The file `name`, for writing, whatever its mode; never through a symbolic link.
+    pub(crate) fn open_to_change(&self, name: &OsStr) -> io::Result<File> {
+        // Through a descriptor of the file itself: a mode can't be changed by name without following links.
+        fs::fchmod(self.open_file(name)?, Mode::from_raw_mode(0o600))?;
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::empty())?))
+    }
+
+    /// Gives `file` the time of modification.
+    pub(crate) fn set_mtime(&self, file: &File, mtime: Mtime) -> io::Result<()> {
+        Ok(fs::futimens(file, &times(mtime))?)
+    }
+
     /// A new, empty file `name` in place of whatever had that name.
     pub(crate) fn create_file(&self, name: &OsStr) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -102,7 +102,9 @@ async fn try_gather(
     once: impl AsyncFn(&Job<'_>) -> Result<Collected, SourceError>,
 ) -> Result<SourceOutcome, SourceError> {
     let site = &shared.site;
-    let staging = Staging::open(&site.staging(&source.name)).map_err(SourceError::Mirror)?;
+    let mirror = MirrorDir::open_or_make(&site.mirror()).map_err(SourceError::Mirror)?;
+    let mirrored = mirror.below(source.name.as_ref()).map_err(SourceError::Mirror)?;
+    let staging = Staging::open(&site.staging(&source.name), mirrored.as_ref()).map_err(SourceError::Mirror)?;
     let (aside, catalogue) = (site.aside(&source.name), site.catalogue_path(&source.name));
     let place = place(source);
     let old = RefCell::new(last_catalogue(site, source, &place, progress));
@@ -116,12 +118,11 @@ async fn try_gather(
     let Collected { draft, mut counts, problems, .. } = collected;
     let totals = Totals { files: counts.files, bytes: counts.bytes };
     if let Err(rejection) = source.rule.judge(&source.name, totals, vanish) {
-        let kept = aside::keep_all(&aside, &staging).map_err(SourceError::Mirror)?;
+        let kept = aside::keep_all(&aside, &staging, mirrored.as_ref()).map_err(SourceError::Mirror)?;
         return Err(SourceError::Rejected { rejection, kept });
     }
     let complete = problems.is_empty();
     if let Some(draft) = draft {
-        let mirror = MirrorDir::open_or_make(&site.mirror()).map_err(SourceError::Mirror)?;
         let folder = mirror.ensure_dir(source.name.as_ref()).map_err(SourceError::Mirror)?;
         counts.removed = commit::commit(draft, old.borrow_mut().as_mut(), &staging, &folder, complete)?;
     }

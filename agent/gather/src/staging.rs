@@ -3,7 +3,7 @@
 //! Invariants:
 //! - nothing here has a name that a source chose: files are numbered;
 //! - what is recorded as staged is complete;
-//! - a new gathering begins with nothing staged, whatever the last one left.
+//! - a new gathering begins with nothing staged, whatever the last one left; what that had taken out of the mirror goes back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::grown;
 use crate::mirror::MirrorDir;
 use crate::tree::Meta;
 
@@ -34,6 +35,8 @@ pub(crate) struct Staged {
     listed: Option<Box<Meta>>,
     /// See [`crate::catalogue::Entry`].
     pub(crate) fresh: bool,
+    /// How many of its first bytes only the mirror's copy has: a hole here.
+    head: u64,
 }
 
 /// A file that is still growing. Dropped, it is removed.
@@ -45,9 +48,10 @@ pub(crate) struct Growing<'a> {
 }
 
 impl Staging {
-    /// The folder `path`, emptied.
-    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+    /// The folder `path`, emptied. `mirror` is the source's folder there.
+    pub(crate) fn open(path: &Path, mirror: Option<&MirrorDir>) -> io::Result<Self> {
         let dir = MirrorDir::open_or_make(path)?;
+        grown::put_back(&dir, mirror)?;
         dir.empty()?;
         Ok(Self { dir, path: path.to_owned(), next: Cell::new(0), staged: RefCell::default() })
     }
@@ -88,12 +92,20 @@ impl Staging {
     pub(crate) fn place(&self, path: &Path, to: &MirrorDir, as_name: &OsStr) -> io::Result<()> {
         let staged = self.staged.borrow_mut().remove(path);
         let staged = staged.ok_or_else(|| io::Error::other("nothing is staged for it"))?;
+        if staged.head > 0 {
+            return grown::grow(&self.dir, &name(staged.number), staged.head, path, to, as_name, &staged.meta);
+        }
         self.dir.place(&name(staged.number), to, as_name)
     }
 
-    /// Puts everything that is staged aside, by its path, into `aside`.
-    pub(crate) fn set_aside(&self, aside: &MirrorDir) -> io::Result<()> {
+    /// Puts everything that is staged aside, by its path, into `aside`. `mirror` is the source's folder there.
+    pub(crate) fn set_aside(&self, aside: &MirrorDir, mirror: Option<&MirrorDir>) -> io::Result<()> {
         for (path, staged) in std::mem::take(&mut *self.staged.borrow_mut()) {
+            if let (true, Some(mirror)) = (staged.head > 0, mirror) {
+                let whole = self.dir.open_to_change(&name(staged.number))?;
+                grown::copy(&mirror.open_path(&path)?, &whole, 0, staged.head)?;
+                self.dir.apply_meta(&whole, &staged.meta)?;
+            }
             move_aside(&self.dir, staged.number, aside, &path)?;
         }
         Ok(())
@@ -111,12 +123,12 @@ impl Growing<'_> {
         self.staging.path.join(name(self.number))
     }
 
-    /// It is complete, and will be `path`.
-    pub(crate) fn keep(mut self, path: &Path, meta: Meta, listed: Meta, fresh: bool) -> io::Result<()> {
+    /// It is complete, and will be `path`; but for its first `head` bytes, which the mirror's copy has.
+    pub(crate) fn keep(mut self, path: &Path, meta: Meta, listed: Meta, fresh: bool, head: u64) -> io::Result<()> {
         self.staging.dir.apply_meta(&self.file, &meta)?;
         self.kept = true;
         let listed = Some(listed).filter(|listed| *listed != meta).map(Box::new);
-        let staged = Staged { number: self.number, meta, listed, fresh };
+        let staged = Staged { number: self.number, meta, listed, fresh, head };
         self.staging.staged.borrow_mut().insert(path.to_owned(), staged);
         Ok(())
     }

@@ -9,8 +9,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use super::fetch::Incoming;
 use super::{CollectError, mirrored};
+use crate::grown;
 use crate::source::Files;
 use crate::tree::{Meta, TreeError, TreeFile};
 
@@ -76,22 +76,11 @@ fn samples(length: u64) -> Vec<(u64, u64)> {
 }
 
 /// Fills `into` with the mirror's copy, of `length` bytes: shared with it where the file system can, else copied there.
-pub(super) fn begin_with_copy(copy: &File, into: &Incoming<'_>, length: u64) -> std::io::Result<()> {
-    into.begins_with(length);
-    if rustix::fs::ioctl_ficlone(into.file(), copy).is_ok() {
+pub(super) fn begin_with_copy(copy: &File, into: &File, length: u64) -> std::io::Result<()> {
+    if rustix::fs::ioctl_ficlone(into, copy).is_ok() {
         return Ok(());
     }
-    let (mut from, mut to) = (0, 0);
-    while from < length {
-        let left = usize::try_from(length - from).unwrap_or(usize::MAX);
-        match rustix::fs::copy_file_range(copy, Some(&mut from), into.file(), Some(&mut to), left) {
-            Ok(0) => return Err(std::io::Error::other("the mirror's copy became shorter")),
-            Ok(_) => {}
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
+    grown::copy(copy, into, 0, length)
 }
 
 #[cfg(test)]

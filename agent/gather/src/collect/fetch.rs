@@ -66,16 +66,13 @@ pub(super) struct Incoming<'a> {
     growing: Growing<'a>,
     /// How far it reaches already; a hole at its end doesn't count.
     reaches: Cell<u64>,
+    /// How many of its first bytes only the mirror's copy has.
+    head: Cell<u64>,
 }
 
 impl Incoming<'_> {
     pub(super) const fn file(&self) -> &File {
         &self.growing.file
-    }
-
-    /// It holds its first `length` bytes.
-    pub(super) fn begins_with(&self, length: u64) {
-        self.reaches.set(length);
     }
 
     /// Makes it as long as it should be.
@@ -119,7 +116,8 @@ pub(super) async fn fetch<T: Tree>(tree: &T, job: &Job<'_>, task: &Task<T>) -> R
     let mut from = task.want.grown;
     let (mut came, mut attempt) = (0_u64, 1);
     loop {
-        let incoming = Incoming { growing: mirrored(path, staging.begin())?, reaches: Cell::new(0) };
+        let incoming =
+            Incoming { growing: mirrored(path, staging.begin())?, reaches: Cell::new(0), head: Cell::new(0) };
         let read = match from.take() {
             Some(length) => read_rest(job, &mut file, &incoming, path, length, &expected).await?,
             None => read_from(job, &mut file, &incoming, path, 0, &expected).await?,
@@ -168,7 +166,8 @@ async fn finish<T: Tree>(
             return Ok(Fetched::Rejected(format!("{rejection}; the last good copy stays, {}", mirrored(path, kept)?)));
         }
     }
-    mirrored(path, incoming.growing.keep(path, meta, task.want.meta.clone(), fresh))?;
+    let head = incoming.head.get();
+    mirrored(path, incoming.growing.keep(path, meta, task.want.meta.clone(), fresh, head))?;
     match staging.find(path, &task.want.meta) {
         Some(staged) => Ok(Fetched::Staged { staged, bytes, changed }),
         None => Err(CollectError::CalledOff),
@@ -184,15 +183,16 @@ async fn read_rest(
     length: u64,
     expected: &Meta,
 ) -> Result<Result<Reading, TreeError>, CollectError> {
-    let relative = path.strip_prefix("/").unwrap_or(path);
-    let folder = job.mirror.map(|mirror| mirrored(path, mirror.below(relative.parent().unwrap_or(Path::new("")))));
-    let copy = match (folder.transpose()?.flatten(), path.file_name()) {
-        (Some(folder), Some(name)) => mirrored(path, folder.open_file(name))?,
-        _ => return read_from(job, file, incoming, path, 0, expected).await,
-    };
+    let Some(mirror) = job.mirror else { return read_from(job, file, incoming, path, 0, expected).await };
+    let copy = mirrored(path, mirror.open_path(path))?;
     match begins_with(file, &copy, length, path).await? {
+        Ok(true) if job.files.checks.iter().any(|rule| rule.concerns(path)) => {
+            // A check looks at the whole.
+            mirrored(path, begin_with_copy(&copy, incoming.file(), length))?;
+            read_from(job, file, incoming, path, length, expected).await
+        }
         Ok(true) => {
-            mirrored(path, begin_with_copy(&copy, incoming, length))?;
+            incoming.head.set(length);
             read_from(job, file, incoming, path, length, expected).await
         }
         Ok(false) => read_from(job, file, incoming, path, 0, expected).await,

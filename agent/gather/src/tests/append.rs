@@ -153,3 +153,34 @@ async fn another_place_under_the_same_name_is_not_taken_for_the_old_one() {
     assert!(matches!(site.gather_source(elsewhere).await.state, SourceState::Failed { .. }));
     assert!(site.mirrored("file").exists(), "a failed source leaves the last good copy");
 }
+
+#[tokio::test]
+async fn a_log_that_grew_is_whole_where_it_is_checked_and_where_it_is_kept_aside() {
+    use crate::check::ContentTest;
+    let site = after_a_first_gathering("a.log").await;
+    site.write("other", b"x");
+    site.grow_old();
+    site.gather_source(source(&site)).await;
+    append(&site, "a.log", b"one more line\n");
+    let whole = fs::read(site.source("a.log")).unwrap();
+    fs::remove_file(site.source("other")).unwrap();
+    let mut strict = source(&site);
+    strict.rule.max_vanish = Some(0.1);
+    let What::Files(files) = &mut strict.what else { unreachable!() };
+    files.append.except = GlobSet::empty();
+    assert!(failure(&site.gather_source(strict.clone()).await).contains("--accept-vanished"));
+    let aside = site.site().aside("this-host").join(site.source("a.log").strip_prefix("/").unwrap());
+    assert!(fs::read(aside).unwrap() == whole, "what is kept aside is whole");
+    assert_eq!(fs::read(site.mirrored("a.log")).unwrap().len(), HALF);
+
+    // A check sees the beginning, too.
+    let What::Files(files) = &mut strict.what else { unreachable!() };
+    files.checks = vec![FileRule { files: site.globs(&["a.log"]), tests: vec![ContentTest::MinBytes(HALF as u64)] }];
+    let begins = regex::bytes::Regex::new("(?s-u)^\\x00").unwrap();
+    files.checks[0].tests.push(ContentTest::Matches(begins));
+    assert_eq!(log(1), [0], "the log begins so");
+    let settings = Settings { accept_vanished: true, ..Settings::default() };
+    let outcome = site.gather_all(&[strict], &settings).await.remove(0);
+    assert_eq!((outcome.state, outcome.counts.copied_bytes), (SourceState::Complete, 14));
+    assert!(fs::read(site.mirrored("a.log")).unwrap() == whole);
+}
