@@ -151,14 +151,15 @@ impl Drop for Proxy {
 async fn accept(listener: std::net::TcpListener, shared: Arc<Shared>) {
     let listener = TcpListener::from_std(listener).unwrap();
     while let Ok((client, _)) = listener.accept().await {
+        // Before it is counted: whoever has seen it counted may change the weather for the next one.
+        let weather = *shared.weather.lock().unwrap_or_else(PoisonError::into_inner);
         shared.connections.fetch_add(1, Ordering::SeqCst);
-        tokio::spawn(connection(client, Arc::clone(&shared)));
+        tokio::spawn(connection(client, weather, Arc::clone(&shared)));
     }
 }
 
 /// Ends when both directions have, or at once when one cuts.
-async fn connection(client: TcpStream, shared: Arc<Shared>) {
-    let weather = *shared.weather.lock().unwrap_or_else(PoisonError::into_inner);
+async fn connection(client: TcpStream, weather: Weather, shared: Arc<Shared>) {
     // A client whose server isn't there sees its connection closed.
     let Ok(server) = TcpStream::connect(shared.server).await else { return };
     client.set_nodelay(true).unwrap();
