@@ -215,3 +215,52 @@ fn the_endpoint_lets_the_box_add_and_fetch_the_gate_and_names_nobody_as_principa
     assert!(statements.iter().all(|statement| statement["Principal"] == "*"), "a gateway endpoint matches no other");
     assert!(statements[0]["Condition"]["ArnEquals"].get("aws:PrincipalArn").is_some());
 }
+
+/// Every mapping in a document, at any depth.
+fn mappings(value: &Yaml) -> Vec<&serde_yaml_ng::Mapping> {
+    match value {
+        Yaml::Mapping(mapping) => std::iter::once(mapping).chain(mapping.values().flat_map(mappings)).collect(),
+        Yaml::Sequence(items) => items.iter().flat_map(mappings).collect(),
+        Yaml::Tagged(tagged) => mappings(&tagged.value),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn nothing_that_watches_is_switched_off() {
+    let template = template();
+    for mapping in mappings(&template["Resources"]) {
+        assert!(mapping.get("State").is_none_or(|state| state == "ENABLED"), "{mapping:?}");
+        assert!(mapping.get("ActionsEnabled").is_none_or(|enabled| *enabled == Yaml::Bool(true)), "{mapping:?}");
+    }
+}
+
+#[test]
+fn what_changes_ec2_is_bound_to_this_stacks_tags() {
+    let template = template();
+    let listed = |value: &Yaml| match value {
+        Yaml::Sequence(items) => items.iter().filter_map(Yaml::as_str).map(str::to_owned).collect(),
+        other => other.as_str().map(str::to_owned).into_iter().collect::<Vec<_>>(),
+    };
+    let (mut terminations, mut launches) = (0, 0);
+    for statement in mappings(&template["Resources"]).into_iter().filter(|mapping| mapping.contains_key("Action")) {
+        let tagged = |kind: &str| {
+            let equals = &statement.get("Condition").unwrap_or_else(|| panic!("{statement:?}"))["StringEquals"];
+            assert_eq!(equals[format!("{kind}/drawbridge:app").as_str()], "drawbridge", "{statement:?}");
+            assert!(equals.get(format!("{kind}/drawbridge:site").as_str()).is_some(), "{statement:?}");
+        };
+        let actions = listed(&statement["Action"]);
+        if actions.iter().any(|action| action == "ec2:TerminateInstances") {
+            terminations += 1;
+            tagged("ec2:ResourceTag");
+        }
+        let resources = format!("{:?}", statement.get("Resource"));
+        if actions.iter().any(|action| action == "ec2:RunInstances") && resources.contains(":instance/") {
+            launches += 1;
+            tagged("aws:RequestTag");
+        }
+        let any = actions.iter().find(|action| action.ends_with('*') && *action != "s3:*");
+        assert!(any.is_none(), "{any:?} in {statement:?}");
+    }
+    assert!(terminations >= 2 && launches == 1, "{terminations} and {launches}");
+}
