@@ -6,8 +6,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
+use aws_sdk_ec2::types::Filter;
 use drawbridge_local::compare::compare;
-use drawbridge_tests::{Rig, need};
+use drawbridge_tests::{Rig, digest, need};
 use serde_json::Value;
 
 /// A tree with everything that a restore may get wrong.
@@ -106,6 +107,14 @@ async fn what_the_run_left_on_record_agrees() {
     assert_eq!(names(&manifest["objects"]), names(&receipt["objects"]));
     assert_eq!(verdict["summary"]["verdict"], "good");
     assert_eq!(verdict["summary"]["objects"].as_u64().unwrap(), execution.declared_objects());
+    // The box was launched with the token that makes a repeated launch of this run the same launch.
+    let box_of_run = Filter::builder().name("tag:drawbridge:run").values(&execution.name).build();
+    let boxes = rig.clients().ec2.describe_instances().filters(box_of_run).send().await.unwrap();
+    let launched = &boxes.reservations()[0].instances()[0];
+    let zone = launched.placement().unwrap().availability_zone().unwrap();
+    let kind = launched.instance_type().unwrap();
+    let token = digest(format!("{}\n{zone}\n{kind}\n0", execution.name).as_bytes()).to_string();
+    assert_eq!(launched.client_token(), Some(token.as_str()));
     let text = execution.input.to_string() + &receipt.to_string() + &verdict.to_string();
     assert!(!text.contains("task_token"), "the token stays between the state machine and the functions");
 }

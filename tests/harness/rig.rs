@@ -2,8 +2,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use drawbridge_local::{
-    AgentFiles, Clients, Credentials, LocalStack, Requirements, Source, StackDescription, UpOptions, Workspace,
-    interpreter,
+    AgentFiles, Clients, Credentials, Interpreter, LocalStack, Requirements, Source, StackDescription, UpOptions,
+    Workspace, interpreter,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -29,16 +29,23 @@ impl Rig {
 
     /// As [`Rig::up`], with further template parameters.
     pub async fn up_with(set: &[(&str, &str)]) -> Self {
+        Self::interpreted_by(Interpreter::default(), set).await
+    }
+
+    /// As [`Rig::up_with`], with this interpreter of state machines.
+    pub async fn interpreted_by(interpreter: Interpreter, set: &[(&str, &str)]) -> Self {
         let folder = tempfile::Builder::new().prefix("drawbridge-test-").tempdir().unwrap();
         let source = folder.path().join("source");
         std::fs::create_dir(&source).unwrap();
         let sources = vec![Source { name: "files".to_owned(), paths: vec![source], ..Source::default() }];
         let set = SHORT.iter().chain(set).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let options = UpOptions { state_dir: folder.path().join("stack"), set, port: None, sources };
-        let stack = tokio::task::spawn_blocking(move || LocalStack::up(&Workspace::here(), &options, &|_| ()))
-            .await
-            .unwrap()
-            .unwrap_or_else(|problem| panic!("{problem}: {:?}", std::error::Error::source(&problem)));
+        let stack = tokio::task::spawn_blocking(move || {
+            LocalStack::up_with(&Workspace::here(), &options, interpreter, &|_| ())
+        })
+        .await
+        .unwrap()
+        .unwrap_or_else(|problem| panic!("{problem}: {:?}", std::error::Error::source(&problem)));
         let clients = Clients::new(stack.description(), &stack.description().admin).await;
         Self { stack, clients, folder }
     }

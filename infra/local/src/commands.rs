@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::agent_config::Source;
 use crate::error::Context;
-use crate::{LocalStack, Problem, Result, StackDescription, UpOptions, Workspace, demo, lint};
+use crate::{LocalStack, Problem, Result, StackDescription, UpOptions, Workspace, demo, lint, teardown};
 
 /// How long `down` waits for a stack to end what it started.
 const DOWN_PATIENCE: Duration = Duration::from_secs(40);
@@ -33,6 +33,8 @@ enum Verb {
     Status(Where),
     /// The main job, complete: back this machine up over the bridge, restore it from the vault, compare every byte.
     Demo(demo::Options),
+    /// Measure how long a box outlives the agent's last callback.
+    MeasureTeardown(teardown::Options),
     /// Lint infra/template.yaml and the state machine with the pinned linters.
     Lint,
 }
@@ -89,6 +91,7 @@ pub async fn execute(arguments: Arguments) -> Result<()> {
         Verb::Down(place) => take_down(&place.resolve(&workspace)?),
         Verb::Status(place) => status(&place.resolve(&workspace)?),
         Verb::Demo(options) => demo::run(&workspace, &options).await,
+        Verb::MeasureTeardown(options) => teardown::measure(&workspace, &options).await,
         Verb::Lint => {
             lint::lint(&workspace)?;
             println!("The template and the state machine are clean.");

@@ -19,6 +19,7 @@ pub mod compare;
 pub mod demo;
 pub mod lint;
 pub mod restore;
+pub mod teardown;
 pub mod timeline;
 
 pub use agent_config::{AgentFiles, Source};
@@ -29,5 +30,5 @@ pub use package::build;
 pub use process::Process;
 pub use python::{Requirements, interpreter};
 pub use sshd::Sshd;
-pub use stack::{Credentials, Functions, LocalStack, StackDescription, UpOptions};
+pub use stack::{Credentials, Functions, Interpreter, LocalStack, StackDescription, UpOptions};
 pub use workspace::Workspace;

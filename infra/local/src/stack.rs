@@ -50,6 +50,16 @@ pub struct UpOptions {
     pub sources: Vec<Source>,
 }
 
+/// Which interpreter runs the state machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Interpreter {
+    /// moto's, with our repairs: heartbeats, the role, and what else AWS does.
+    #[default]
+    Repaired,
+    /// MiniStack's own: a second opinion about the definition, without heartbeats and without the role's rights.
+    Stock,
+}
+
 /// `stack.json`: all that one needs to work with the stack.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct StackDescription {
@@ -133,6 +143,19 @@ impl LocalStack {
     /// # Errors
     /// When any step fails; nothing is left running then.
     pub fn up(workspace: &Workspace, options: &UpOptions, tell: &dyn Fn(&str)) -> Result<Self> {
+        Self::up_with(workspace, options, Interpreter::default(), tell)
+    }
+
+    /// As [`LocalStack::up`], with another interpreter.
+    ///
+    /// # Errors
+    /// As [`LocalStack::up`].
+    pub fn up_with(
+        workspace: &Workspace,
+        options: &UpOptions,
+        interprets: Interpreter,
+        tell: &dyn Fn(&str),
+    ) -> Result<Self> {
         let state_dir = options.state_dir.as_path();
         // Said before the minutes that a first build takes.
         let port = options.port.map_or_else(free_port, ours)?;
@@ -147,7 +170,7 @@ impl LocalStack {
 
         tell("starting the local AWS");
         let module = Module { python, workspace: workspace.clone(), state_dir: state_dir.to_path_buf() };
-        let (emulator, endpoint_url) = module.serve(port)?;
+        let (emulator, endpoint_url) = module.serve(port, interprets)?;
         tell("deploying infra/template.yaml");
         let deployment = module.deploy(&endpoint_url, &packages, &options.set)?;
         tell("starting EC2's stand-in");
@@ -219,13 +242,16 @@ impl Module {
         command
     }
 
-    fn serve(&self, port: u16) -> Result<(Process, String)> {
+    fn serve(&self, port: u16, interprets: Interpreter) -> Result<(Process, String)> {
         #[derive(Deserialize)]
         struct Ready {
             endpoint_url: String,
         }
         let mut command = self.command("serve");
         command.arg("--port").arg(port.to_string()).arg("--state-dir").arg(&self.state_dir).arg("--end-with-stdin");
+        if interprets == Interpreter::Stock {
+            command.arg("--stock-interpreter");
+        }
         let log = self.state_dir.join("serve.log");
         let (process, line) = Process::start_and_read_line("the local AWS", &mut command, &log)?;
         let ready: Ready = serde_json::from_str(&line).context(|| format!("the local AWS said {line:?}"))?;

@@ -18,7 +18,9 @@ def main() -> int:
     if arguments.program == "serve":
         from drawbridge_emulator import server
 
-        status = server.serve(arguments.port, arguments.state_dir, arguments.region, arguments.account)
+        status = server.serve(
+            arguments.port, arguments.state_dir, arguments.region, arguments.account, arguments.stock_interpreter
+        )
         # Threads may be inside requests that nobody waits for any more.
         os._exit(status)
     if arguments.program == "deploy":
@@ -42,6 +44,7 @@ def _parser() -> argparse.ArgumentParser:
     programs = parser.add_subparsers(dest="program", required=True)
     serve = programs.add_parser("serve", help="run the emulated AWS")
     serve.add_argument("--port", type=int, required=True)
+    serve.add_argument("--stock-interpreter", action="store_true", help="run state machines as MiniStack does")
     deploy = programs.add_parser("deploy", help="deploy the template into it, as sam deploy would")
     deploy.add_argument("--template", type=Path, required=True)
     deploy.add_argument("--packages", type=Path, required=True, help="the folder with the functions' zip files")

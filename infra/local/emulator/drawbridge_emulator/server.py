@@ -29,7 +29,7 @@ class Unusable(Exception):
     """Why the emulator cannot serve; one line for the user."""
 
 
-def serve(port: int, state_dir: Path, region: str, account: str) -> int:
+def serve(port: int, state_dir: Path, region: str, account: str, stock_interpreter: bool = False) -> int:
     """Serves until SIGTERM or SIGINT. Returns the exit status."""
     state_dir = state_dir.resolve()
     state_dir.mkdir(parents=True, exist_ok=True)
@@ -42,8 +42,9 @@ def serve(port: int, state_dir: Path, region: str, account: str) -> int:
         # It logs each failed state as a dump of its syntax tree; what failed, `stepfunctions` says in a line.
         logging.getLogger("moto").setLevel(logging.CRITICAL)
         _install(port)
+        _install_interpreter(port, stock_interpreter)
         # Not asyncio.run: it would wait for the threads that requests run on.
-        asyncio.new_event_loop().run_until_complete(_run(port, region))
+        asyncio.new_event_loop().run_until_complete(_run(port, region, stock_interpreter))
     except Unusable as reason:
         print(f"emulator: {reason}", file=sys.stderr, flush=True)
         return 1
@@ -95,18 +96,26 @@ def _url(port: int) -> str:
 
 def _install(port: int) -> None:
     """Patches MiniStack and moto. Imports are here because they read the environment."""
-    from drawbridge_emulator import ec2, ec2_authorization, functions, iam, images, interpreter, stepfunctions
+    from drawbridge_emulator import ec2, ec2_authorization, functions, iam, images
 
     iam.install()
     iam.CHECKS["ec2"] = ec2_authorization.checks
     ec2.install(port)
     images.install()
     functions.install()
-    interpreter.install(iam.RoleClients(_url(port), "states").get)
-    stepfunctions.install()
 
 
-async def _run(port: int, region: str) -> None:
+def _install_interpreter(port: int, stock: bool) -> None:
+    from drawbridge_emulator import iam, interpreter, stepfunctions, stock_interpreter
+
+    if stock:
+        stock_interpreter.install()
+    else:
+        interpreter.install(iam.RoleClients(_url(port), "states").get)
+        stepfunctions.install()
+
+
+async def _run(port: int, region: str, stock_interpreter: bool) -> None:
     from hypercorn.asyncio import serve as listen
     from hypercorn.config import Config
     from ministack.app import app
@@ -123,7 +132,7 @@ async def _run(port: int, region: str) -> None:
     server = asyncio.create_task(listen(app, config, shutdown_trigger=stop.wait))
     try:
         await _until_listening(port, server)
-        failure = await asyncio.to_thread(_self_test, port, region)
+        failure = await asyncio.to_thread(_self_test, port, region, stock_interpreter)
         if failure:
             raise Unusable(f"self-test failed: {failure}")
         print(json.dumps({"ready": True, "endpoint_url": _url(port)}), flush=True)
@@ -149,7 +158,8 @@ async def _until_listening(port: int, server: asyncio.Task[None]) -> None:
     raise Unusable(f"nothing listens on {HOST}:{port} after 10 s")
 
 
-def _self_test(port: int, region: str) -> str | None:
+def _self_test(port: int, region: str, stock_interpreter: bool) -> str | None:
     from drawbridge_emulator import selftest
 
-    return selftest.run(_url(port), region)
+    without = selftest.OF_OUR_INTERPRETER if stock_interpreter else ()
+    return selftest.run(_url(port), region, [check for check in selftest.CHECKS if check not in without])
