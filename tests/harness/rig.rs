@@ -98,7 +98,7 @@ impl Rig {
     }
 
     /// What a script of `harness/` prints, run with the operator's key.
-    fn operators_script(&self, script: &str, argument: &str) -> String {
+    pub(crate) fn operators_script(&self, script: &str, argument: &str) -> String {
         let python = interpreter(&Workspace::here(), Requirements::Emulator).unwrap();
         let script = Workspace::here().root().join("tests/harness").join(script);
         let admin = &self.stack().admin;

@@ -25,13 +25,14 @@ const ACCOUNT: &str = "123456789012";
 const REGION: &str = "eu-central-1";
 
 /// How a local stack differs from the template's defaults: it is young, near and short-lived.
-const LOCAL_PARAMETERS: [(&str, &str); 7] = [
+const LOCAL_PARAMETERS: [(&str, &str); 8] = [
     ("Platform", "emulator"),
     // The emulator has no prefix lists; any well-formed id will do.
     ("S3PrefixListId", "pl-00000000"),
     ("AllowedCidr", "127.0.0.0/8"),
     // Running twice in a row is what one does with a local stack.
     ("SlotSeconds", "1"),
+    ("MaxRunsPerDay", "1000"),
     ("BootSeconds", "60"),
     ("HeartbeatSeconds", "15"),
     ("SweepRate", "rate(1 minute)"),

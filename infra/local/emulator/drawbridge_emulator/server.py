@@ -95,13 +95,25 @@ def _url(port: int) -> str:
 
 def _install(port: int) -> None:
     """Patches MiniStack and moto. Imports are here because they read the environment."""
-    from drawbridge_emulator import ec2, ec2_authorization, functions, iam, images, interpreter, stepfunctions
+    from drawbridge_emulator import (
+        alarms,
+        delivery,
+        ec2,
+        ec2_authorization,
+        functions,
+        iam,
+        images,
+        interpreter,
+        stepfunctions,
+    )
 
     iam.install()
     iam.CHECKS["ec2"] = ec2_authorization.checks
     ec2.install(port)
     images.install()
-    functions.install()
+    functions.install(iam.RoleClients(_url(port), "lambda").get)
+    delivery.install(iam.RoleClients(_url(port), "scheduler").get)
+    alarms.install()
     interpreter.install(iam.RoleClients(_url(port), "states").get)
     stepfunctions.install()
 
