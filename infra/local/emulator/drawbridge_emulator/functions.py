@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from ministack.services import eventbridge, lambda_svc, scheduler
@@ -23,7 +24,8 @@ EMULATOR_SETTINGS = (
 )
 
 
-def install() -> None:
+def install(routes: Mapping[str, str]) -> None:
+    """`routes`: the endpoint of a function whose name ends with its role, instead of the emulator's own."""
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULE_LOOK_SECONDS
     eventbridge._SCHEDULER_TICK_INTERVAL = SCHEDULE_LOOK_SECONDS
     build = lambda_svc._provided_worker_env
@@ -35,6 +37,9 @@ def install() -> None:
         for name in EMULATOR_SETTINGS:
             if name not in own:
                 environment.pop(name, None)
+        role = config["FunctionName"].rpartition("-")[2]
+        if role in routes:
+            environment["AWS_ENDPOINT_URL"] = routes[role]
         # One folder that functions may write to, as on AWS.
         environment["TMPDIR"] = os.environ["TMPDIR"]
         return environment
