@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use drawbridge_local::timeline::Passage;
-use drawbridge_tests::{Execution, Finished};
+use drawbridge_tests::{Execution, Finished, need};
 use tokio::process::Command;
 
 use crate::board::Strike;
@@ -47,6 +47,10 @@ impl Site {
         let rules = if faults.contains(&Fault::DropEvent) { self.destroys_rules() } else { &[] };
         for rule in rules {
             self.root().deliver(rule, false).await;
+        }
+        if faults.iter().any(|fault| matches!(fault, Fault::Clock { .. })) {
+            // The package's program stands for its library.
+            need("faketime", "faketime");
         }
         self.set_box_clock(faults);
         self.proxy().board().arm(faults);
