@@ -49,6 +49,9 @@ pub struct UpOptions {
     pub port: Option<u16>,
     /// What the agent's configuration gathers.
     pub sources: Vec<Source>,
+    /// Endpoints for some callers instead of the emulator's own, for a test that listens in between: a function's role
+    /// (`start`, `verify`, ...), `states` for what the state machine calls, `box` and `agent`.
+    pub routes: BTreeMap<String, String>,
 }
 
 /// `stack.json`: all that one needs to work with the stack.
@@ -148,13 +151,13 @@ impl LocalStack {
 
         tell("starting the local AWS");
         let module = Module { python, workspace: workspace.clone(), state_dir: state_dir.to_path_buf() };
-        let (emulator, endpoint_url) = module.serve(port)?;
+        let (emulator, endpoint_url) = module.serve(port, &options.routes)?;
         tell("deploying infra/template.yaml");
         let deployment = module.deploy(&endpoint_url, &packages, &options.set)?;
         tell("starting EC2's stand-in");
-        let machines = module.machines(&endpoint_url)?;
+        let machines = module.machines(&endpoint_url, options.routes.get("box"))?;
 
-        let description = describe(endpoint_url, deployment, &AgentFiles::new(state_dir), &options.sources)?;
+        let description = describe(endpoint_url, deployment, &AgentFiles::new(state_dir), options)?;
         let text = serde_json::to_string_pretty(&description).context(|| "cannot describe the stack".to_owned())?;
         write_private(&description_path, &text)?;
         Ok(Self { description, description_path, machines, emulator })
@@ -220,13 +223,16 @@ impl Module {
         command
     }
 
-    fn serve(&self, port: u16) -> Result<(Process, String)> {
+    fn serve(&self, port: u16, routes: &BTreeMap<String, String>) -> Result<(Process, String)> {
         #[derive(Deserialize)]
         struct Ready {
             endpoint_url: String,
         }
         let mut command = self.command("serve");
         command.arg("--port").arg(port.to_string()).arg("--state-dir").arg(&self.state_dir).arg("--end-with-stdin");
+        for (caller, url) in routes {
+            command.arg("--route").arg(format!("{caller}={url}"));
+        }
         let log = self.state_dir.join("serve.log");
         let (process, line) = Process::start_and_read_line("the local AWS", &mut command, &log)?;
         let ready: Ready = serde_json::from_str(&line).context(|| format!("the local AWS said {line:?}"))?;
@@ -252,9 +258,12 @@ impl Module {
         serde_json::from_str(&text).context(|| format!("{} is not what a deployment writes", out.display()))
     }
 
-    fn machines(&self, endpoint_url: &str) -> Result<Process> {
+    fn machines(&self, endpoint_url: &str, box_endpoint_url: Option<&String>) -> Result<Process> {
         let mut command = self.command("machines");
         command.args(["--endpoint-url", endpoint_url]).arg("--state-dir").arg(&self.state_dir).arg("--end-with-stdin");
+        if let Some(url) = box_endpoint_url {
+            command.args(["--box-endpoint-url", url]);
+        }
         Process::start("EC2's stand-in", &mut command, &self.state_dir.join("machines.log"))
     }
 }
@@ -263,7 +272,7 @@ fn describe(
     endpoint_url: String,
     deployment: Deployment,
     files: &AgentFiles,
-    sources: &[Source],
+    options: &UpOptions,
 ) -> Result<StackDescription> {
     let output = |name: &str| {
         deployment.outputs.get(name).cloned().ok_or_else(|| Problem::new(format!("the template has no output {name}")))
@@ -283,7 +292,8 @@ fn describe(
         verify: verify?,
         destroy: destroy?,
     };
-    files.write(&endpoint_url, REGION, &functions, &deployment.agent, sources)?;
+    let agents_endpoint = options.routes.get("agent").unwrap_or(&endpoint_url);
+    files.write(agents_endpoint, REGION, &functions, &deployment.agent, &options.sources)?;
     Ok(StackDescription {
         endpoint_url,
         region: REGION.to_owned(),

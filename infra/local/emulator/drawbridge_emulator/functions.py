@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -32,8 +32,10 @@ EMULATOR_SETTINGS = (
 )
 
 
-def install(client_for: Callable[[str, str, str], Any]) -> None:
-    """`client_for(role_arn, service, region)` gives the client with which a function's role publishes its failures."""
+def install(client_for: Callable[[str, str, str], Any], routes: Mapping[str, str]) -> None:
+    """`client_for(role_arn, service, region)` gives the client with which a function's role publishes its failures;
+    `routes`, the endpoint of a function whose name ends with its role, instead of the emulator's own.
+    """
     _publish_failures_as_the_role(client_for)
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULE_LOOK_SECONDS
     eventbridge._SCHEDULER_TICK_INTERVAL = SCHEDULE_LOOK_SECONDS
@@ -46,6 +48,9 @@ def install(client_for: Callable[[str, str, str], Any]) -> None:
         for name in EMULATOR_SETTINGS:
             if name not in own:
                 environment.pop(name, None)
+        role = config["FunctionName"].rpartition("-")[2]
+        if role in routes:
+            environment["AWS_ENDPOINT_URL"] = routes[role]
         # One folder that functions may write to, as on AWS.
         environment["TMPDIR"] = os.environ["TMPDIR"]
         return environment
