@@ -170,23 +170,47 @@ fn the_vault_denies_what_nobody_may() {
     assert!(retention.get("Mode").is_some() && retention.get("Days").is_some());
 }
 
+/// The statuses that a rule's pattern waits for.
+fn statuses(pattern: &Yaml) -> Vec<&str> {
+    assert_eq!(pattern["detail-type"][0], "Step Functions Execution Status Change");
+    let statuses = pattern["detail"]["status"].as_sequence().unwrap_or_else(|| panic!("no statuses: {pattern:?}"));
+    statuses.iter().filter_map(Yaml::as_str).collect()
+}
+
 #[test]
 fn every_bad_end_reaches_destroy_and_the_topic_and_the_sweeper_asks_for_a_sweep() {
     let template = template();
     let resources = &template["Resources"];
     let events = &resources["DestroyFunction"]["Properties"]["Events"];
-    let bad: Vec<&str> = vec!["FAILED", "TIMED_OUT", "ABORTED"];
-    for pattern in
-        [&events["RunEndedBadly"]["Properties"]["Pattern"], &resources["FailureRule"]["Properties"]["EventPattern"]]
-    {
-        let statuses = pattern["detail"]["status"].as_sequence().unwrap_or_else(|| panic!("no statuses: {pattern:?}"));
-        assert_eq!(statuses.iter().filter_map(Yaml::as_str).collect::<Vec<_>>(), bad);
-        assert_eq!(pattern["detail-type"][0], "Step Functions Execution Status Change");
-    }
+    let told = ["FailedRule", "CutShortRule"].map(|rule| &resources[rule]["Properties"]);
+    let told: Vec<&str> = told.into_iter().flat_map(|rule| statuses(&rule["EventPattern"])).collect();
+    assert_eq!(statuses(&events["RunEndedBadly"]["Properties"]["Pattern"]), ["FAILED", "TIMED_OUT", "ABORTED"]);
+    assert_eq!(told, ["FAILED", "TIMED_OUT", "ABORTED"], "each once, so that a run has one message");
     assert_eq!(events["Sweep"]["Type"], "ScheduleV2");
     let input = events["Sweep"]["Properties"]["Input"].as_str().expect("the sweeper's input");
     let request: wire::DestroyRequest = serde_json::from_str(input).unwrap();
     assert_eq!(request, wire::DestroyRequest::Sweep {});
+}
+
+#[test]
+fn nothing_that_tells_of_an_end_is_dropped_in_silence() {
+    let template = template();
+    let resources = &template["Resources"];
+    let destroy = &resources["DestroyFunction"]["Properties"];
+    let of_rule = |rule: &str| &resources[rule]["Properties"]["Targets"][0];
+    let events = ["RunEndedBadly", "Sweep"].map(|event| &destroy["Events"][event]["Properties"]);
+    for delivery in events.into_iter().chain(["FailedRule", "CutShortRule"].map(of_rule)) {
+        let dead_letters = delivery["DeadLetterConfig"]["Arn"].clone();
+        assert!(format!("{dead_letters:?}").contains("Undelivered.Arn"), "{delivery:?}");
+        for bound in ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"] {
+            assert!(delivery["RetryPolicy"][bound].as_u64().is_some_and(|most| most > 0), "{delivery:?}");
+        }
+    }
+    let gave_up = &destroy["EventInvokeConfig"]["DestinationConfig"]["OnFailure"];
+    let alarm = &resources["UndeliveredAlarm"]["Properties"]["AlarmActions"][0];
+    for told in [&gave_up["Destination"], alarm] {
+        assert!(format!("{told:?}").contains("FailureTopic"), "{told:?}");
+    }
 }
 
 #[test]

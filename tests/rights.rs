@@ -134,6 +134,12 @@ async fn each_functions_role_lacks_what_it_does_not_need() {
 
     let provision = rig.role_clients("drawbridge-ProvisionFunctionRole").await;
     denied_in_the_vault(&rig, &provision, put).await;
+    // Of what runs leave it sees the boxes' words and nothing else.
+    let list = |prefix: &str| provision.s3.list_objects_v2().bucket(vault).prefix(prefix).send();
+    list("runs/home-20261123T203000Z/ready/i-0123456789abcdef0.json").await.expect("provision looks for a word");
+    denied("s3:ListBucket", list("runs/").await);
+    let manifest = provision.s3.get_object().bucket(vault).key("runs/home-20261123T203000Z/manifest.json");
+    denied("s3:GetObject", manifest.send().await);
     // The right to launch is bound to the template and to tags.
     denied_elsewhere(&rig, &provision, &["ec2:DescribeInstances", "ssm:PutParameter"]).await;
     let machine = &rig.stack().state_machine_arn;

@@ -100,6 +100,37 @@ async fn a_slot_has_one_run_at_most_whoever_asks_and_how_often() {
 }
 
 #[tokio::test]
+async fn a_day_has_as_many_runs_as_the_stack_allows_however_they_end() {
+    let rig = Rig::up_with(&[("MaxRunsPerDay", "2")]).await;
+    let agent = rig.agent_clients().await;
+    let start = &rig.stack().functions.start;
+    let mut first = None;
+    for _ in 0..2 {
+        wait_until(20, "the next slot has begun", async || {
+            match invoke::<StartAnswer>(&agent, start, &request()).await.unwrap() {
+                StartAnswer::Started { .. } => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+        let execution = rig.latest_execution().await;
+        rig.clients().sfn.stop_execution().execution_arn(&execution.arn).send().await.unwrap();
+        first.get_or_insert(execution.started_at);
+    }
+    wait_until(20, "the day is full", async || match invoke::<StartAnswer>(&agent, start, &request()).await.unwrap() {
+        StartAnswer::DailyLimit { allowed: 2, retry_after } => {
+            let day = retry_after.duration_since(first.unwrap()).as_secs();
+            assert_eq!(day, 24 * 60 * 60, "the first of them leaves the day");
+            Ok(())
+        }
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    assert_eq!(rig.executions().await, 2);
+    rig.nothing_is_left_within(30).await;
+}
+
+#[tokio::test]
 async fn late_and_foreign_reports_change_nothing() {
     let rig = Rig::up_with(&[("HeartbeatSeconds", "120")]).await;
     let open = OpenRun::begin(&rig).await;
@@ -118,7 +149,7 @@ async fn late_and_foreign_reports_change_nothing() {
     }
     let execution = rig.latest_execution().await.ended_within(rig.clients(), 20).await;
     assert_eq!((execution.status.as_str(), execution.error.as_deref()), ("FAILED", Some("AgentFailed")));
-    assert_eq!(execution.cause.as_deref(), Some("AwaitUpload: the disk is full"));
+    assert_eq!(execution.cause.as_deref(), Some("AwaitUpload: the disk is full; nothing of the run is left"));
     rig.nothing_is_left_within(5).await;
 }
 

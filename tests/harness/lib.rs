@@ -9,11 +9,13 @@
 
 mod agent;
 mod open_run;
+mod operator;
 mod rig;
 mod run;
 
 pub use agent::{Agent, Finished, program};
 pub use drawbridge_peers::need;
 pub use open_run::{Forward, OpenRun, digest, invoke};
+pub use operator::{GateProcess, Inbox};
 pub use rig::Rig;
 pub use run::{Execution, wait_until};

@@ -60,8 +60,8 @@ fn objects() -> Vec<(ObjectName, Vec<u8>)> {
 impl OpenRun {
     /// Asks `start` for a run and waits until its gate listens.
     pub async fn begin(rig: &Rig) -> Self {
-        let folder = rig.folder().join("by-hand");
-        fs::create_dir_all(&folder).unwrap();
+        // One run after another may be opened by hand.
+        let folder = tempfile::Builder::new().prefix("by-hand-").tempdir_in(rig.folder()).unwrap().keep();
         for key in ["key", "other-key"] {
             let keygen = need("ssh-keygen", "openssh-client");
             let arguments = ["-q", "-t", "ed25519", "-N", "", "-f"];

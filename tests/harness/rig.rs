@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,17 +30,32 @@ impl Rig {
 
     /// As [`Rig::up`], with further template parameters.
     pub async fn up_with(set: &[(&str, &str)]) -> Self {
-        Self::interpreted_by(Interpreter::default(), set).await
+        Self::up_as(Interpreter::default(), set, None, BTreeMap::new()).await
     }
 
     /// As [`Rig::up_with`], with this interpreter of state machines.
     pub async fn interpreted_by(interpreter: Interpreter, set: &[(&str, &str)]) -> Self {
+        Self::up_as(interpreter, set, None, BTreeMap::new()).await
+    }
+
+    /// As [`Rig::up_with`], with the emulator at a port that is known beforehand and callers sent elsewhere, as
+    /// [`UpOptions::routes`] says.
+    pub async fn up_routed(set: &[(&str, &str)], port: Option<u16>, routes: BTreeMap<String, String>) -> Self {
+        Self::up_as(Interpreter::default(), set, port, routes).await
+    }
+
+    async fn up_as(
+        interpreter: Interpreter,
+        set: &[(&str, &str)],
+        port: Option<u16>,
+        routes: BTreeMap<String, String>,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("drawbridge-test-").tempdir().unwrap();
         let source = folder.path().join("source");
         std::fs::create_dir(&source).unwrap();
         let sources = vec![Source { name: "files".to_owned(), paths: vec![source], ..Source::default() }];
         let set = SHORT.iter().chain(set).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let options = UpOptions { state_dir: folder.path().join("stack"), set, port: None, sources };
+        let options = UpOptions { state_dir: folder.path().join("stack"), set, port, sources, routes };
         let stack = tokio::task::spawn_blocking(move || {
             LocalStack::up_with(&Workspace::here(), &options, interpreter, &|_| ())
         })
@@ -105,7 +121,7 @@ impl Rig {
     }
 
     /// What a script of `harness/` prints, run with the operator's key.
-    fn operators_script(&self, script: &str, argument: &str) -> String {
+    pub(crate) fn operators_script(&self, script: &str, argument: &str) -> String {
         let python = interpreter(&Workspace::here(), Requirements::Emulator).unwrap();
         let script = Workspace::here().root().join("tests/harness").join(script);
         let admin = &self.stack().admin;

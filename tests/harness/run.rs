@@ -2,6 +2,7 @@ use std::time::{Duration, Instant};
 
 use drawbridge_local::Clients;
 use drawbridge_local::timeline::{Passage, timeline};
+use drawbridge_wire::Timestamp;
 use serde_json::Value;
 
 /// One execution, as it is now.
@@ -13,6 +14,8 @@ pub struct Execution {
     pub name: String,
     /// Step Functions' word: RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED.
     pub status: String,
+    /// When it began.
+    pub started_at: Timestamp,
     /// Its input.
     pub input: Value,
     /// Its output, if it succeeded.
@@ -31,6 +34,7 @@ impl Execution {
             arn: arn.to_owned(),
             name: found.name().unwrap().to_owned(),
             status: found.status().as_str().to_owned(),
+            started_at: Timestamp::from_nanosecond(found.start_date().as_nanos()).unwrap(),
             input: serde_json::from_str(found.input().unwrap()).unwrap(),
             output: found.output().map(|output| serde_json::from_str(output).unwrap()),
             error: found.error().map(str::to_owned),

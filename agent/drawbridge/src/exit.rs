@@ -9,7 +9,7 @@ pub enum Exit {
     Failed,
     /// 3: verified at rest, but some source was incomplete or failed.
     Incomplete,
-    /// 75: another run is open, or it is too soon for the next one. The number is EX_TEMPFAIL of sysexits.h: try again later.
+    /// 75: another run is open, or it is too soon for the next one, or there were too many in a day. The number is EX_TEMPFAIL of sysexits.h: try again later.
     Later,
 }
 

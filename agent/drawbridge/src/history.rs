@@ -58,6 +58,11 @@ pub enum RunOutcome {
         /// When the next one begins.
         retry_after: Timestamp,
     },
+    /// The last 24 hours had had their number of runs.
+    DailyLimit {
+        /// When the next one may begin.
+        retry_after: Timestamp,
+    },
     /// Anything else.
     Failed {
         /// The error and its causes, for a person.
@@ -125,6 +130,7 @@ mod tests {
             RunOutcome::Verified,
             RunOutcome::Stale { sources: vec!["dns".to_owned()] },
             RunOutcome::Busy { until: "2026-11-23T20:30:00Z".parse().unwrap() },
+            RunOutcome::DailyLimit { retry_after: "2026-11-24T20:30:00Z".parse().unwrap() },
             RunOutcome::Failed { reason: "no bridge".to_owned() },
         ] {
             let record = LastRun {

@@ -145,7 +145,7 @@ async fn a_run_ends_verified_and_an_unchanged_second_one_carries_little_more_tha
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn busy_and_too_soon_end_with_75_and_say_when() {
+async fn busy_too_soon_and_too_often_end_with_75_and_say_when() {
     let site = Site::new().await;
     let later = || Timestamp::now() + std::time::Duration::from_secs(600);
     let run = "test-20261123T203000Z".parse().unwrap();
@@ -155,6 +155,9 @@ async fn busy_and_too_soon_end_with_75_and_say_when() {
     site.stack.script(Script::Start(StartAnswer::TooSoon { retry_after: later() }));
     site.run().await.assert(75, "in 10 min");
     assert_eq!(site.last_run()["exit_code"], 75);
+    site.stack.script(Script::Start(StartAnswer::DailyLimit { allowed: 4, retry_after: later() }));
+    site.run().await.assert(75, "all the runs that the stack allows, 4 (MaxRunsPerDay): the next may begin at");
+    assert_eq!(site.last_run()["outcome"]["outcome"], "daily_limit");
     // What was backed up meanwhile crosses afterwards.
     site.run().await.assert(0, "verified");
     site.assert_vault_is_whole();

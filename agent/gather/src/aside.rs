@@ -3,13 +3,13 @@
 use std::io;
 use std::path::Path;
 
-use crate::mirror::MirrorDir;
+use crate::mirror::{MirrorDir, within};
 use crate::staging::{Growing, Staging};
 
 /// Keeps one file in the folder `aside`; says where, in words.
 pub(crate) fn keep(aside: &Path, file: Growing<'_>, path: &Path) -> io::Result<String> {
     file.set_aside(&open(aside)?, path)?;
-    let kept = aside.join(path.strip_prefix("/").unwrap_or(path));
+    let kept = aside.join(within(path));
     Ok(format!("the new one is kept as {}", kept.display()))
 }
 

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -72,10 +72,7 @@ pub(crate) async fn collect(
     let mut entries = Vec::new();
     for command in commands {
         let path = Path::new("/").join(&command.file);
-        let old = match job.old.borrow_mut().as_mut() {
-            Some(old) => old.entry(&path)?,
-            None => None,
-        };
+        let old = job.old_entry(&path)?;
         match output(shell, command, &path, job, staging, aside).await {
             Ok(meta) => {
                 let same = old.as_ref().is_some_and(|_| is_as_before(job, staging, &path));
@@ -150,8 +147,7 @@ async fn output(
             return Err(CommandError::Keep(io::Error::other(format!("{rejection}; the last good copy stays, {kept}"))));
         }
     }
-    growing.keep(path, meta.clone(), meta.clone(), false, 0).map_err(CommandError::Keep)?;
-    Ok(meta)
+    growing.keep(path, meta.clone(), meta, false, 0).map(|staged| staged.meta).map_err(CommandError::Keep)
 }
 
 /// The output of a command has no owner or time of its own: those of its making.
@@ -277,8 +273,7 @@ fn in_words(said: &[u8]) -> String {
 
 /// Whether the output is the one that the mirror has: then nothing changes, not even its time.
 fn is_as_before(job: &Job<'_>, staging: &Staging, path: &Path) -> bool {
-    let relative = PathBuf::from(path.strip_prefix("/").unwrap_or(path));
-    let Some(copy) = job.mirror.and_then(|mirror| mirror.open_file(relative.as_os_str()).ok()) else { return false };
+    let Some(copy) = job.mirror.and_then(|mirror| mirror.open_path(path).ok()) else { return false };
     staging.reader(path).is_some_and(|staged| same(&copy, &staged).unwrap_or(false))
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::catalogue::{Catalogue, CatalogueError, Draft, Entry, Folder};
 use crate::collect::{CollectError, mirrored};
-use crate::mirror::MirrorDir;
+use crate::mirror::{MirrorDir, within};
 use crate::staging::Staging;
 use crate::tree::{Kind, Meta};
 
@@ -54,7 +54,7 @@ impl Commit<'_> {
             Some(old) => old.folder(at)?,
             None => None,
         };
-        let dir = mirrored(at, self.mirror.ensure_below(relative(at)))?;
+        let dir = mirrored(at, self.mirror.ensure_below(within(at)))?;
         for entry in &folder.entries {
             let path = at.join(&entry.name);
             let unchanged = old.as_ref().and_then(|old| old.get(&entry.name)).is_some_and(|old| old.meta == entry.meta);
@@ -94,17 +94,13 @@ impl Commit<'_> {
 
     fn time(&self, dir: &mut Option<MirrorDir>, at: &Path, name: &OsStr, meta: &Meta) -> io::Result<()> {
         if dir.is_none() {
-            *dir = self.mirror.below(relative(at))?;
+            *dir = self.mirror.below(within(at))?;
         }
         match dir {
             Some(dir) => dir.open(name)?.ensure_own_meta(meta),
             None => Ok(()),
         }
     }
-}
-
-fn relative(path: &Path) -> &Path {
-    path.strip_prefix("/").unwrap_or(path)
 }
 
 fn lost(path: &Path) -> CatalogueError {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::mirror::MirrorDir;
+use crate::mirror::{MirrorDir, within};
 use crate::tree::{Kind, Meta, Mtime};
 
 /// How the record of a file is named after the file.
@@ -89,8 +89,7 @@ pub(crate) fn put_back(staging: &MirrorDir, mirror: Option<&MirrorDir>) -> io::R
         let there = staging.stat(growing)?.filter(|found| found.kind == Kind::File);
         let (Some(there), Some(record)) = (there, read(staging, &name)?) else { continue };
         let path = PathBuf::from(OsString::from_vec(record.path.clone()));
-        let relative = path.strip_prefix("/").unwrap_or(&path);
-        let folder = mirror.below(relative.parent().unwrap_or(Path::new("")))?;
+        let folder = mirror.below(within(&path).parent().unwrap_or(Path::new("")))?;
         let (Some(folder), Some(as_name)) = (folder, path.file_name()) else { continue };
         if there.size >= record.length && folder.stat(as_name)?.is_none() {
             restore(staging, growing, &record)?;

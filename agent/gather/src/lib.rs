@@ -158,16 +158,26 @@ pub async fn gather(
 
 async fn on_its_own_thread(shared: Arc<one::Shared>, source: Source, progress: Arc<dyn Progress>) -> SourceOutcome {
     let (name, time) = (source.name.clone(), source.limits.time.saturating_add(GRACE));
-    let runtime = tokio::runtime::Handle::current();
-    let thread = tokio::task::spawn_blocking(move || runtime.block_on(one::gather(&shared, &source, &*progress)));
+    let thread = tokio::task::spawn_blocking(move || run_alone(one::gather(&shared, &source, &*progress)));
     match tokio::time::timeout(time, thread).await {
-        Ok(Ok(outcome)) => outcome,
+        Ok(Ok(Ok(outcome))) => outcome,
+        Ok(Ok(Err(error))) => SourceOutcome::failed(&name, format!("it can't be begun: {error}")),
         Ok(Err(_)) => SourceOutcome::failed(&name, "gathering it broke off: this is a fault of drawbridge".to_owned()),
         Err(_) => SourceOutcome::failed(
             &name,
             format!("nothing came within {} s, not even an end: is a mounted folder's server gone?", time.as_secs()),
         ),
     }
+}
+
+/// Runs one source's work, with its connection and all that this spawns, on this thread alone. Handing each answer of a host
+/// from thread to thread would cost more than what is done with it.
+fn run_alone<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let done = runtime.block_on(work);
+    // Nobody waits for a name server that doesn't answer.
+    runtime.shutdown_background();
+    Ok(done)
 }
 
 /// What a gathering of `source` would bring, told entry by entry. Nothing is fetched, no command run, and the mirror stays as
@@ -191,14 +201,16 @@ pub async fn preview(
     };
     let shared = Arc::new(shared);
     let called_off = CalledOff(Arc::clone(&shared));
-    let (runtime, owned, name) = (tokio::runtime::Handle::current(), source.clone(), source.name.clone());
-    let thread = tokio::task::spawn_blocking(move || {
-        runtime.block_on(one::preview(&shared, &owned, &move |coming| tell(coming)))
-    });
+    let (owned, name) = (source.clone(), source.name.clone());
+    let thread =
+        tokio::task::spawn_blocking(move || run_alone(one::preview(&shared, &owned, &move |coming| tell(coming))));
     let outcome = thread.await;
     drop(called_off);
-    Ok(outcome
-        .unwrap_or_else(|_| SourceOutcome::failed(&name, "it broke off: this is a fault of drawbridge".to_owned())))
+    Ok(match outcome {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(error)) => SourceOutcome::failed(&name, format!("it can't be begun: {error}")),
+        Err(_) => SourceOutcome::failed(&name, "it broke off: this is a fault of drawbridge".to_owned()),
+    })
 }
 
 /// Set when whoever waited has gone.

@@ -131,9 +131,7 @@ impl MirrorDir {
 
     /// The file at `path`, absolute in the source whose folder this is, for reading.
     pub(crate) fn open_path(&self, path: &Path) -> io::Result<File> {
-        let relative = path.strip_prefix("/").unwrap_or(path);
-        let folder = self.below(relative.parent().unwrap_or(Path::new("")))?;
-        match (folder, relative.file_name()) {
+        match (self.below(within(path).parent().unwrap_or(Path::new("")))?, path.file_name()) {
             (Some(folder), Some(name)) => folder.open_file(name),
             _ => Err(io::ErrorKind::NotFound.into()),
         }
@@ -235,6 +233,11 @@ impl MirrorDir {
         let stat = fs::fstatvfs(&self.fd)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// Where `path`, absolute in a source, lies in that source's folder.
+pub(crate) fn within(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
 }
 
 fn apply(entry: impl AsFd, owner: Owner, source: &Meta) -> io::Result<()> {

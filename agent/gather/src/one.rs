@@ -14,7 +14,7 @@ use crate::collect::{self, CollectError, Collected, Errand, Job};
 use crate::commands::{self, Shell};
 use crate::local::{LocalTree, is_mount_point};
 use crate::mirror::MirrorDir;
-use crate::outcome::{Counts, SourceOutcome, SourceState, in_one_line};
+use crate::outcome::{SourceOutcome, in_one_line};
 use crate::pattern::{Pattern, Patterns};
 use crate::preview::Coming;
 use crate::remote::RemoteTree;
@@ -102,15 +102,14 @@ async fn try_gather(
     once: impl AsyncFn(&Job<'_>) -> Result<Collected, SourceError>,
 ) -> Result<SourceOutcome, SourceError> {
     let site = &shared.site;
-    let mirror = MirrorDir::open_or_make(&site.mirror()).map_err(SourceError::Mirror)?;
-    let mirrored = mirror.below(source.name.as_ref()).map_err(SourceError::Mirror)?;
+    let (mirror, mirrored) = folders(site, source)?;
     let staging = Staging::open(&site.staging(&source.name), mirrored.as_ref()).map_err(SourceError::Mirror)?;
     let (aside, catalogue) = (site.aside(&source.name), site.catalogue_path(&source.name));
     let place = place(source);
     let old = RefCell::new(last_catalogue(site, source, &place, progress));
     let errand =
         Errand::Fetch { staging: &staging, aside: &aside, catalogue: &catalogue, place: &place, boot: &shared.boot };
-    let collected = attempts(shared, source, &old, errand, progress, once).await?;
+    let collected = attempts(shared, source, mirrored.as_ref(), &old, errand, progress, once).await?;
 
     let held = old.borrow().as_ref().map(|old| old.totals.files).filter(|held| *held > 0);
     let vanish = held.filter(|_| !shared.settings.accept_vanished);
@@ -134,18 +133,26 @@ async fn try_gather(
 
 /// Says what a gathering would bring.
 pub(crate) async fn preview(shared: &Shared, source: &Source, tell: &dyn Fn(Coming)) -> SourceOutcome {
+    match try_preview(shared, source, tell).await {
+        Ok(outcome) => outcome,
+        Err(error) => SourceOutcome::failed(&source.name, in_one_line(&error)),
+    }
+}
+
+async fn try_preview(shared: &Shared, source: &Source, tell: &dyn Fn(Coming)) -> Result<SourceOutcome, SourceError> {
+    let (_, mirrored) = folders(&shared.site, source)?;
     let old = RefCell::new(last_catalogue(&shared.site, source, &place(source), &Deaf));
     let once = async |job: &Job<'_>| once(shared, source, job).await;
-    match attempts(shared, source, &old, Errand::Preview(tell), &Deaf, once).await {
-        Ok(Collected { counts, problems, .. }) => {
-            SourceOutcome { name: source.name.clone(), state: problems.into_state(), counts }
-        }
-        Err(error) => SourceOutcome {
-            name: source.name.clone(),
-            state: SourceState::Failed { error: in_one_line(&error) },
-            counts: Counts::default(),
-        },
-    }
+    let collected = attempts(shared, source, mirrored.as_ref(), &old, Errand::Preview(tell), &Deaf, once).await?;
+    let Collected { counts, problems, .. } = collected;
+    Ok(SourceOutcome { name: source.name.clone(), state: problems.into_state(), counts })
+}
+
+/// The mirror, and the source's folder in it, if there is one yet.
+fn folders(site: &Site, source: &Source) -> Result<(MirrorDir, Option<MirrorDir>), SourceError> {
+    let mirror = MirrorDir::open_or_make(&site.mirror()).map_err(SourceError::Mirror)?;
+    let mirrored = mirror.below(source.name.as_ref()).map_err(SourceError::Mirror)?;
+    Ok((mirror, mirrored))
 }
 
 /// The catalogue of the last gathering, if it is of this place. One that can't be read says nothing: everything is fetched.
@@ -170,6 +177,7 @@ fn place(source: &Source) -> String {
 async fn attempts(
     shared: &Shared,
     source: &Source,
+    mirror: Option<&MirrorDir>,
     old: &RefCell<Option<Catalogue>>,
     errand: Errand<'_>,
     progress: &dyn Progress,
@@ -177,8 +185,6 @@ async fn attempts(
 ) -> Result<Collected, SourceError> {
     let limits = &source.limits;
     let throttle = Throttle::new(limits.bandwidth);
-    let mirror = MirrorDir::open_or_make(&shared.site.mirror()).map_err(SourceError::Mirror)?;
-    let mirror = mirror.below(source.name.as_ref()).map_err(SourceError::Mirror)?;
     let no_files;
     let files = match &source.what {
         What::Files(files) => files,
@@ -193,7 +199,7 @@ async fn attempts(
         limits,
         patterns: &patterns,
         required: files.paths.len(),
-        mirror: mirror.as_ref(),
+        mirror,
         old,
         unsettled: !shared.was_settled,
         distrust: !shared.was_settled

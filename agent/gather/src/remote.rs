@@ -114,8 +114,7 @@ impl Tree for RemoteTree {
 
     async fn open_file(&self, dir: &RemoteDir, name: &OsStr) -> Result<RemoteFile, TreeError> {
         let file = self.sftp.open(&join(dir, name)).await.map_err(classify)?;
-        let reading = file.read(0, 0);
-        Ok(RemoteFile { file, reading: Some(reading) })
+        Ok(RemoteFile { file, reading: None })
     }
 
     async fn follow(&self, dir: &RemoteDir, name: &OsStr) -> Result<Followed<Self>, TreeError> {

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::grown;
-use crate::mirror::MirrorDir;
+use crate::mirror::{MirrorDir, within};
 use crate::tree::Meta;
 
 /// The staged files of one source.
@@ -124,13 +124,13 @@ impl Growing<'_> {
     }
 
     /// It is complete, and will be `path`; but for its first `head` bytes, which the mirror's copy has.
-    pub(crate) fn keep(mut self, path: &Path, meta: Meta, listed: Meta, fresh: bool, head: u64) -> io::Result<()> {
+    pub(crate) fn keep(mut self, path: &Path, meta: Meta, listed: Meta, fresh: bool, head: u64) -> io::Result<Staged> {
         self.staging.dir.apply_meta(&self.file, &meta)?;
         self.kept = true;
         let listed = Some(listed).filter(|listed| *listed != meta).map(Box::new);
         let staged = Staged { number: self.number, meta, listed, fresh, head };
-        self.staging.staged.borrow_mut().insert(path.to_owned(), staged);
-        Ok(())
+        self.staging.staged.borrow_mut().insert(path.to_owned(), staged.clone());
+        Ok(staged)
     }
 
     /// It is complete, but isn't wanted in the mirror.
@@ -154,7 +154,7 @@ fn name(number: u64) -> OsString {
 }
 
 fn move_aside(from: &MirrorDir, number: u64, aside: &MirrorDir, path: &Path) -> io::Result<()> {
-    let relative = path.strip_prefix("/").unwrap_or(path);
+    let relative = within(path);
     let (Some(parent), Some(as_name)) = (relative.parent(), relative.file_name()) else {
         return Err(io::Error::other("a file without a name"));
     };

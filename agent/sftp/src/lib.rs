@@ -8,10 +8,10 @@
 //! | limit | value | why |
 //! |---|---|---|
 //! | a packet | 256 KiB | OpenSSH's own |
-//! | requests under way | 1,024 | an answer each is what may have to be kept |
+//! | requests under way | 4,096 | an answer each is what may have to be kept |
 //! | file bytes asked for and not taken | [`Settings::bytes_ahead`], and one read of 32 KiB for each file beyond it | memory; no file waits for another |
 //! | parts of listings asked for and not taken | 64, and one for each listing beyond it | memory |
-//! | open files, open folders | [`Sftp::max_open_files`], 16 | the server's handles |
+//! | open files, open folders | [`Sftp::max_open_files`], 64 | the server's handles |
 //! | silence | [`Settings::silence`] | a dead host ends the session |
 //!
 //! A host that sends a byte now and then is not silent: bounding a whole source in time is the caller's.

@@ -114,14 +114,18 @@ fn classify(operation: &str, code: Option<&str>, status: Option<u16>) -> Kind {
         | "ParameterNotFound"
         | "NoSuchKey"
         | "NotFound" => Kind::NotFound,
+        // EC2 has decided against the whole request, so there is no box, and another type or zone may fare better: no
+        // hardware, no address left, the quota of this kind of type is full, or the zone doesn't have the type.
         "InsufficientInstanceCapacity"
-        | "InsufficientCapacity"
-        | "InsufficientHostCapacity"
         | "InsufficientAddressCapacity"
         | "InsufficientFreeAddressesInSubnet"
         | "InstanceLimitExceeded"
         | "VcpuLimitExceeded"
-        | "Unsupported" => Kind::Capacity,
+        | "Unsupported"
+            if operation == "ec2:RunInstances" =>
+        {
+            Kind::Capacity
+        }
         "Throttling"
         | "ThrottlingException"
         | "ThrottledException"
@@ -158,7 +162,18 @@ mod tests {
     fn codes_and_statuses_are_told_apart() {
         for (operation, code, status, kind) in [
             ("ec2:RunInstances", Some("InsufficientInstanceCapacity"), 500, Kind::Capacity),
+            ("ec2:RunInstances", Some("InsufficientAddressCapacity"), 400, Kind::Capacity),
+            ("ec2:RunInstances", Some("InsufficientFreeAddressesInSubnet"), 400, Kind::Capacity),
+            ("ec2:RunInstances", Some("InstanceLimitExceeded"), 400, Kind::Capacity),
+            ("ec2:RunInstances", Some("VcpuLimitExceeded"), 400, Kind::Capacity),
+            ("ec2:RunInstances", Some("Unsupported"), 400, Kind::Capacity),
+            // Any of these may leave a box, or would be answered the same elsewhere.
             ("ec2:RunInstances", Some("InternalError"), 500, Kind::Other),
+            ("ec2:RunInstances", Some("Unavailable"), 503, Kind::Throttled),
+            ("ec2:RunInstances", Some("PendingVerification"), 400, Kind::Other),
+            ("ec2:RunInstances", Some("UnauthorizedOperation"), 403, Kind::Other),
+            ("ec2:RunInstances", None, 504, Kind::Other),
+            ("ec2:DescribeInstances", Some("Unsupported"), 400, Kind::Other),
             ("ec2:RunInstances", Some("RequestLimitExceeded"), 503, Kind::Throttled),
             ("ec2:RunInstances", Some("IdempotentParameterMismatch"), 400, Kind::AlreadyLaunched),
             ("s3:HeadObject", None, 404, Kind::NotFound),

@@ -33,6 +33,9 @@ pub enum FunctionError {
     /// An execution is open that `start` didn't make.
     #[error("the open execution {0} is none of this stack's runs: let it end or stop it")]
     ForeignExecution(String),
+    /// The site's one box is another's.
+    #[error("the run {0} is open and has the site's one box")]
+    SiteTaken(RunId),
     /// The security group already has a rule for the agent's address that another run left behind.
     #[error("the rule {rule} of another run still admits {cidr}")]
     IngressTaken {
@@ -65,10 +68,12 @@ pub enum FunctionError {
     #[error("the vault can't be read")]
     VaultUnreadable(#[source] AwsError),
     /// Something that has to go is still there.
-    #[error("not everything was destroyed: {}", left.join("; "))]
+    #[error("not everything was destroyed: {}; destroyed: {}", left.join("; "), listed(destroyed))]
     DestroyIncomplete {
         /// What, and why.
         left: Vec<String>,
+        /// What has gone.
+        destroyed: Vec<String>,
     },
     /// Something in the stack isn't as its template made it.
     #[error("the stack is broken")]
@@ -78,15 +83,20 @@ pub enum FunctionError {
     Aws(#[from] AwsError),
 }
 
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
 /// The error with which the agent's own failure ends AwaitUpload.
 pub const AGENT_FAILED: &str = "AgentFailed";
 
 /// Every error name that leaves the functions. `statemachine/backup.asl.json` may match these and Step Functions' own.
-pub const ERROR_NAMES: [&str; 15] = [
+pub const ERROR_NAMES: [&str; 16] = [
     "InvalidRequest",
     "UnknownRun",
     "RunIsOver",
     "ForeignExecution",
+    "SiteTaken",
     "IngressTaken",
     "OutOfCapacity",
     "NotYetVisible",
@@ -122,6 +132,7 @@ impl FunctionError {
             Self::UnknownRun(_) => "UnknownRun",
             Self::RunIsOver { .. } => "RunIsOver",
             Self::ForeignExecution(_) => "ForeignExecution",
+            Self::SiteTaken(_) => "SiteTaken",
             Self::IngressTaken { .. } => "IngressTaken",
             Self::OutOfCapacity { .. } => "OutOfCapacity",
             Self::NotYetVisible { .. } => "NotYetVisible",
@@ -177,13 +188,14 @@ mod tests {
             FunctionError::UnknownRun(run.to_string()),
             FunctionError::RunIsOver { run: run.clone(), why },
             FunctionError::ForeignExecution("x".into()),
+            FunctionError::SiteTaken(run.clone()),
             FunctionError::IngressTaken { rule: "sgr-1".into(), cidr: "203.0.113.7/32".into() },
             FunctionError::OutOfCapacity { tried: vec![] },
             FunctionError::NotYetVisible { instance: "i-1".into(), why: "no address" },
             FunctionError::ManifestMissing(run),
             FunctionError::ManifestWrong("hash".into()),
             FunctionError::VaultUnreadable(aws(Kind::Other)),
-            FunctionError::DestroyIncomplete { left: vec![] },
+            FunctionError::DestroyIncomplete { left: vec![], destroyed: vec![] },
             FunctionError::broken("no"),
             FunctionError::Aws(aws(Kind::Other)),
             FunctionError::Aws(aws(Kind::Throttled)),

@@ -19,6 +19,9 @@ pub trait Executions {
     /// Every execution that is running.
     async fn running(&self, state_machine: &str) -> Result<Vec<Listed>, AwsError>;
 
+    /// When at least the last `count` executions began, whatever became of them; the newest first, all if there are fewer.
+    async fn begun(&self, state_machine: &str, count: u32) -> Result<Vec<Timestamp>, AwsError>;
+
     /// Begins an execution and returns when it began. The same name and input again, while it is open, succeeds again;
     /// otherwise a taken name is [`Kind::AlreadyExists`].
     async fn begin(&self, state_machine: &str, run: &RunId, input: &str) -> Result<Timestamp, AwsError>;
@@ -26,6 +29,9 @@ pub trait Executions {
     /// What there is to know of an execution; `None` when there is none of this ARN.
     async fn describe(&self, arn: &str) -> Result<Option<Execution>, AwsError>;
 }
+
+/// The most that one page of ListExecutions holds.
+const MAX_PAGE: i32 = 1000;
 
 const LIST: &str = "states:ListExecutions";
 const START: &str = "states:StartExecution";
@@ -43,6 +49,24 @@ impl Executions for Aws {
             running.extend(listed.map(|one| Listed { name: one.name, arn: one.execution_arn }));
         }
         Ok(running)
+    }
+
+    async fn begun(&self, state_machine: &str, count: u32) -> Result<Vec<Timestamp>, AwsError> {
+        let wanted = usize::try_from(count).unwrap_or(usize::MAX);
+        // The newest come first, and a state machine keeps 90 days of them: only as many pages as it takes.
+        let request = self.sfn.list_executions().state_machine_arn(state_machine);
+        let mut pages =
+            request.max_results(i32::try_from(count).unwrap_or(MAX_PAGE).min(MAX_PAGE)).into_paginator().send();
+        let mut begun = Vec::new();
+        while begun.len() < wanted
+            && let Some(page) = pages.next().await
+        {
+            for one in page.map_err(|error| AwsError::sdk(LIST, error))?.executions {
+                begun.push(timestamp(LIST, &one.start_date)?);
+            }
+        }
+        begun.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(begun)
     }
 
     async fn begin(&self, state_machine: &str, run: &RunId, input: &str) -> Result<Timestamp, AwsError> {

@@ -6,10 +6,12 @@
 // Each function handles one event at a time on one task; nobody needs these futures to be `Send`.
 #![allow(async_fn_in_trait)]
 
+pub mod announcement;
 mod artifacts;
 mod aws_error;
 mod clients;
 mod convert;
+pub mod demolition;
 mod error;
 mod executions;
 mod ingress;

@@ -118,6 +118,7 @@ impl StartSettings {
         let limits = Limits {
             site: env.get(SITE)?,
             slot_seconds: env.get("DRAWBRIDGE_SLOT_SECONDS")?,
+            max_runs_per_day: env.get("DRAWBRIDGE_MAX_RUNS_PER_DAY")?,
             max_objects: env.get("DRAWBRIDGE_MAX_OBJECTS")?,
             max_bytes: env.get("DRAWBRIDGE_MAX_BYTES")?,
             allowed: env.get("DRAWBRIDGE_ALLOWED_CIDR")?,
@@ -143,6 +144,8 @@ pub struct ProvisionSettings {
     pub region: String,
     /// The vault's bucket.
     pub vault: String,
+    /// The state machine's ARN.
+    pub state_machine: String,
     /// The launch template's id.
     pub template_id: String,
     /// Instance types and subnets, best first.
@@ -175,6 +178,7 @@ impl ProvisionSettings {
             site: env.get(SITE)?,
             region: env.text("AWS_REGION")?,
             vault: env.text(VAULT)?,
+            state_machine: env.text(STATE_MACHINE)?,
             template_id: env.text("DRAWBRIDGE_LAUNCH_TEMPLATE_ID")?,
             choices: Choices {
                 instance_types: env.list("DRAWBRIDGE_INSTANCE_TYPES", instance_type)?,
@@ -297,6 +301,7 @@ mod tests {
                 SITE => "home",
                 "AWS_REGION" => "eu-central-1",
                 VAULT => "vault",
+                STATE_MACHINE => "arn:aws:states:eu-central-1:123456789012:stateMachine:backup",
                 "DRAWBRIDGE_LAUNCH_TEMPLATE_ID" => "lt-1",
                 "DRAWBRIDGE_INSTANCE_TYPES" => "t3.nano, t3.micro",
                 "DRAWBRIDGE_SUBNETS" => "subnet-a=eu-central-1a,subnet-b=eu-central-1b",

@@ -1,6 +1,5 @@
 //! `destroy`: nothing of a run that is over stays behind.
 
-mod demolition;
 mod handler;
 mod request;
 #[cfg(test)]

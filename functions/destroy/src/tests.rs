@@ -1,5 +1,5 @@
 //! What the emulator can't show: boxes out of sight, and steps that fail while the others must go on.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use drawbridge_domain::destruction::Rule;
 use drawbridge_domain::execution::{Execution, Status};
 use drawbridge_domain::launch::{Instance, InstanceState};
 use drawbridge_domain::tags::{self, Tags};
-use drawbridge_wire::{DestroyAnswer, InstanceId, RunId, Site, Timestamp};
+use drawbridge_wire::{DestroyAnswer, InstanceId, Remains, RunId, Site, Timestamp};
 use serde_json::{Value, json};
 
 use crate::handler::handle;
@@ -40,6 +40,8 @@ struct Cloud {
     hidden: Cell<u32>,
     /// How many more terminations answer "not found".
     unseen: Cell<u32>,
+    /// A box that no termination finds.
+    bad: RefCell<Option<InstanceId>>,
     boxes: RefCell<Vec<Instance>>,
     rules: RefCell<Vec<Rule>>,
     names: RefCell<Vec<String>>,
@@ -59,6 +61,7 @@ impl Cloud {
             broken,
             hidden: Cell::new(0),
             unseen: Cell::new(0),
+            bad: RefCell::new(None),
             boxes: RefCell::new(vec![instance]),
             rules: RefCell::new(vec![rule]),
             names: RefCell::new(vec![format!("/drawbridge/home/{RUN}/session")]),
@@ -78,6 +81,10 @@ impl Cloud {
 impl Executions for Cloud {
     async fn running(&self, _: &str) -> Result<Vec<Listed>, AwsError> {
         unreachable!("destroy lists no executions")
+    }
+
+    async fn begun(&self, _: &str, _: u32) -> Result<Vec<Timestamp>, AwsError> {
+        unreachable!("destroy counts no executions")
     }
 
     async fn begin(&self, _: &str, _: &RunId, _: &str) -> Result<Timestamp, AwsError> {
@@ -109,13 +116,14 @@ impl Instances for Cloud {
         unreachable!("destroy launches nothing")
     }
 
-    async fn terminate(&self, _: &InstanceId) -> Result<(), AwsError> {
+    async fn terminate(&self, id: &InstanceId) -> Result<(), AwsError> {
         self.check(Broken::Terminate)?;
-        if self.unseen.get() > 0 {
-            self.unseen.set(self.unseen.get() - 1);
+        if self.unseen.get() > 0 || self.bad.borrow().as_ref() == Some(id) {
+            self.unseen.set(self.unseen.get().saturating_sub(1));
             return Err(AwsError::of_kind("ec2:TerminateInstances", Kind::NotFound));
         }
-        self.boxes.borrow_mut().iter_mut().for_each(|instance| instance.state = InstanceState::ShuttingDown);
+        let mut boxes = self.boxes.borrow_mut();
+        boxes.iter_mut().filter(|of| of.id == *id).for_each(|of| of.state = InstanceState::ShuttingDown);
         Ok(())
     }
 }
@@ -171,27 +179,93 @@ fn tags_of_run() -> Tags {
 }
 
 async fn destroy(cloud: &Cloud, event: Value) -> Result<DestroyAnswer, FunctionError> {
-    let settings = DestroySettings {
-        site: "home".parse().unwrap(),
-        state_machine: "arn:aws:states:eu-central-1:123456789012:stateMachine:backup".into(),
-        security_group: "sg-1".into(),
-    };
+    let settings =
+        DestroySettings { site: "home".parse().unwrap(), state_machine: MACHINE.into(), security_group: "sg-1".into() };
     handle(&settings, cloud, LOOKS, event, at("2026-11-23T20:40:00Z")).await
 }
+
+const MACHINE: &str = "arn:aws:states:eu-central-1:123456789012:stateMachine:backup";
 
 fn the_run() -> Value {
     json!({"run": RUN})
 }
 
+/// By the state machine, by the event rule, by the schedule.
+fn three_ways() -> [Value; 3] {
+    let event = json!({
+        "version": "0", "id": "315c1398-40ff-a850-213b-158f73e60175", "source": "aws.states",
+        "detail-type": "Step Functions Execution Status Change", "account": "123456789012",
+        "time": "2026-11-23T20:39:00Z", "region": "eu-central-1", "resources": [],
+        "detail": {"stateMachineArn": MACHINE, "name": RUN, "status": "ABORTED"},
+    });
+    [the_run(), event, json!({"sweep": {}})]
+}
+
 #[tokio::test]
 async fn a_run_is_destroyed_and_destroying_it_again_is_no_error() {
-    for event in [the_run(), json!({"sweep": {}})] {
+    for event in three_ways() {
         let cloud = Cloud::new(Broken::Nothing);
         let answer = destroy(&cloud, event.clone()).await.unwrap();
-        assert_eq!((answer.instances, answer.rules.len(), answer.parameters.len()), (vec![id()], 1, 1));
+        let parameters = vec![format!("/drawbridge/home/{RUN}/session")];
+        let all = Remains { instances: vec![id()], rules: vec!["sgr-1".into()], parameters };
+        assert_eq!(answer, DestroyAnswer { found: all.clone(), destroyed: all });
         assert_eq!(cloud.remaining(), (0, 0, 0));
         let again = destroy(&cloud, event).await.unwrap();
-        assert_eq!(again, DestroyAnswer { instances: vec![id()], ..DestroyAnswer::default() });
+        let going = Remains { instances: vec![id()], ..Remains::default() };
+        assert_eq!(again, DestroyAnswer { found: going, destroyed: Remains::default() });
+    }
+}
+
+#[tokio::test]
+async fn one_box_that_cannot_be_terminated_keeps_no_other_alive() {
+    for event in three_ways() {
+        let cloud = Cloud::new(Broken::Nothing);
+        let bad: InstanceId = "i-00000000000000bad".parse().unwrap();
+        let first = Instance { id: bad.clone(), ..cloud.boxes.borrow()[0].clone() };
+        cloud.boxes.borrow_mut().insert(0, first);
+        *cloud.bad.borrow_mut() = Some(bad.clone());
+        let error = destroy(&cloud, event).await.unwrap_err();
+        assert_eq!(cloud.remaining(), (1, 0, 0));
+        let said = error.to_string();
+        let (left, destroyed) = said.split_once("; destroyed: ").unwrap();
+        assert!(left.contains(bad.as_str()) && !left.contains(id().as_str()), "{said}");
+        assert!(
+            destroyed.contains(id().as_str()) && destroyed.contains("sgr-1") && destroyed.contains("/session"),
+            "{said}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_lacks_this_stacks_tags_is_never_touched() {
+    let without = |tag: &str| tags_of_run().into_iter().filter(|(key, _)| key != tag).collect::<Tags>();
+    let of_another = |tag: &str| {
+        let mut tags = tags_of_run();
+        tags.insert(tag.to_owned(), "office".to_owned());
+        tags
+    };
+    for foreign in [Tags::new(), without(tags::APP), without(tags::SITE), of_another(tags::APP), of_another(tags::SITE)]
+    {
+        for event in three_ways() {
+            let cloud = Cloud::new(Broken::Nothing);
+            cloud.boxes.borrow_mut().iter_mut().for_each(|instance| instance.tags = foreign.clone());
+            cloud.rules.borrow_mut().iter_mut().for_each(|rule| rule.tags = foreign.clone());
+            *cloud.names.borrow_mut() =
+                vec![format!("/drawbridge/office/{RUN}/session"), "/drawbridge/home/note".into()];
+            assert_eq!(destroy(&cloud, event).await.unwrap(), DestroyAnswer::default(), "{foreign:?}");
+            assert_eq!(cloud.remaining(), (1, 1, 2));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_dead_runs_rules_and_parameters_go_without_a_box() {
+    for event in three_ways() {
+        let cloud = Cloud::new(Broken::Nothing);
+        cloud.boxes.borrow_mut().clear();
+        let answer = destroy(&cloud, event).await.unwrap();
+        assert_eq!((answer.destroyed.rules.len(), answer.destroyed.parameters.len()), (1, 1));
+        assert_eq!(cloud.remaining(), (0, 0, 0));
     }
 }
 
@@ -228,7 +302,7 @@ async fn whatever_fails_the_other_steps_are_done_and_the_failure_is_named() {
         (Broken::Revoke, (0, 1, 0), "sgr-1"),
         (Broken::Delete, (0, 0, 1), "/drawbridge/home/"),
     ] {
-        for event in [the_run(), json!({"sweep": {}})] {
+        for event in three_ways() {
             let cloud = Cloud::new(broken);
             let error = destroy(&cloud, event).await.unwrap_err();
             assert_eq!(error.name(), "DestroyIncomplete");

@@ -11,6 +11,9 @@ use crate::key::{Ed25519Key, KeyError};
 use crate::slot::Slot;
 use crate::window::{WindowRule, deadline};
 
+/// For which `max_runs_per_day` counts: any 24 hours, so that midnight brings no second helping.
+const DAY: SignedDuration = SignedDuration::from_hours(24);
+
 /// What the stack allows.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -18,6 +21,8 @@ pub struct Limits {
     pub site: Site,
     /// The length of a time slot in seconds.
     pub slot_seconds: u32,
+    /// The most runs that begin within 24 hours.
+    pub max_runs_per_day: u32,
     /// The most objects that cross in one run.
     pub max_objects: u64,
     /// The most bytes that cross in one run.
@@ -87,11 +92,18 @@ pub enum Rejection {
     Generation(#[from] InvalidName),
 }
 
-/// Decides about `request`, with `open` being every run that is open.
+/// Decides about `request`, with `open` being every run that is open, and `begun` when at least the last
+/// [`Limits::max_runs_per_day`] runs began, the newest first.
 ///
 /// # Errors
 /// When the request can never become a run.
-pub fn decide(request: &StartRequest, limits: &Limits, open: &[OpenRun], now: Timestamp) -> Result<Plan, Rejection> {
+pub fn decide(
+    request: &StartRequest,
+    limits: &Limits,
+    open: &[OpenRun],
+    begun: &[Timestamp],
+    now: Timestamp,
+) -> Result<Plan, Rejection> {
     let slot = Slot::holding(now, limits.slot_seconds)?;
     let generation = limits.generation.holding(slot.begins())?;
     let input = RunInput {
@@ -112,6 +124,10 @@ pub fn decide(request: &StartRequest, limits: &Limits, open: &[OpenRun], now: Ti
     }
     if let Some(open) = open.first() {
         return Ok(Plan::Answer(taken(open, &input, limits)?));
+    }
+    if let Some(retry_after) = day_is_full(limits, begun, now)? {
+        let allowed = limits.max_runs_per_day;
+        return Ok(Plan::Answer(StartAnswer::DailyLimit { allowed, retry_after }));
     }
     if request.generation.as_ref().is_some_and(|counted_on| *counted_on != generation) {
         return Ok(Plan::Answer(StartAnswer::GenerationTurned { generation }));
@@ -170,6 +186,15 @@ fn is_same_request(open: &OpenRun, input: &RunInput) -> bool {
     })
 }
 
+/// Until when no run may begin, because the last 24 hours have had their number.
+fn day_is_full(limits: &Limits, begun: &[Timestamp], now: Timestamp) -> Result<Option<Timestamp>, jiff::Error> {
+    // Of so many runs, the oldest. While it is a day old at most, they all are. None allowed counts as one.
+    let last = usize::try_from(limits.max_runs_per_day.saturating_sub(1)).unwrap_or(usize::MAX);
+    let Some(oldest) = begun.get(last) else { return Ok(None) };
+    let leaves = oldest.checked_add(DAY)?;
+    Ok(Some(leaves).filter(|leaves| now < *leaves))
+}
+
 fn source(request: &StartRequest, limits: &Limits) -> Result<Ipv4Net, Rejection> {
     let asked = request.source_cidr.unwrap_or(limits.allowed);
     if limits.allowed.contains(&asked) {
@@ -199,6 +224,7 @@ mod tests {
         Limits {
             site: "home".parse().unwrap(),
             slot_seconds: 900,
+            max_runs_per_day: 3,
             max_objects: 10,
             max_bytes: 1_000_000,
             allowed: "203.0.113.0/24".parse().unwrap(),
@@ -226,14 +252,14 @@ mod tests {
     }
 
     fn start(request: &StartRequest) -> Start {
-        match decide(request, &limits(), &[], now()).unwrap() {
+        match decide(request, &limits(), &[], &[], now()).unwrap() {
             Plan::Start(start) => start,
             Plan::Answer(answer) => panic!("{answer:?}"),
         }
     }
 
     fn answer(request: &StartRequest, open: &[OpenRun], now: Timestamp) -> StartAnswer {
-        match decide(request, &limits(), open, now).unwrap() {
+        match decide(request, &limits(), open, &[], now).unwrap() {
             Plan::Answer(answer) => answer,
             Plan::Start(start) => panic!("{start:?}"),
         }
@@ -267,7 +293,7 @@ mod tests {
     fn a_source_outside_the_allowed_range_is_refused_and_both_are_named() {
         for outside in ["203.0.114.7/32", "203.0.112.0/23", "0.0.0.0/0"] {
             let request = StartRequest { source_cidr: Some(outside.parse().unwrap()), ..request() };
-            let error = decide(&request, &limits(), &[], now()).unwrap_err().to_string();
+            let error = decide(&request, &limits(), &[], &[], now()).unwrap_err().to_string();
             assert!(error.contains(outside) && error.contains("203.0.113.0/24"), "{error}");
         }
     }
@@ -275,7 +301,7 @@ mod tests {
     #[test]
     fn a_key_that_is_none_is_refused() {
         let request = StartRequest { public_key: format!("{KEY}\n{KEY}"), ..request() };
-        assert!(matches!(decide(&request, &limits(), &[], now()), Err(Rejection::Key(_))));
+        assert!(matches!(decide(&request, &limits(), &[], &[], now()), Err(Rejection::Key(_))));
     }
 
     #[test]
@@ -314,12 +340,28 @@ mod tests {
     }
 
     #[test]
+    fn a_day_has_its_number_of_runs_and_the_next_one_begins_when_the_first_of_them_is_a_day_old() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let begun = [at("2026-11-23T19:00:00Z"), at("2026-11-23T01:00:00Z"), at("2026-11-22T20:37:13Z")];
+        let decide =
+            |open: &[OpenRun], begun: &[Timestamp], now| decide(&request(), &limits(), open, begun, now).unwrap();
+        let retry_after = at("2026-11-23T20:37:13Z");
+        let full = Plan::Answer(StartAnswer::DailyLimit { allowed: 3, retry_after });
+        assert_eq!(decide(&[], &begun, now()), full);
+        assert!(matches!(decide(&[], &begun, retry_after), Plan::Start(_)));
+        assert!(matches!(decide(&[], &begun[..2], now()), Plan::Start(_)));
+        // The last one that it allowed is open, and its answer was lost.
+        let own = [open_run(Some(start(&request()).input))];
+        assert!(matches!(decide(&own, &begun, now()), Plan::Answer(StartAnswer::Started { .. })));
+    }
+
+    #[test]
     fn a_request_that_counts_on_a_past_generation_is_told_the_new_one() {
         let turned = answer(&request(), &[], "2026-12-01T00:00:00Z".parse().unwrap());
         assert_eq!(turned, StartAnswer::GenerationTurned { generation: "2026-12".parse().unwrap() });
         let unbound = StartRequest { generation: None, ..request() };
         assert!(matches!(
-            decide(&unbound, &limits(), &[], "2026-12-01T00:00:00Z".parse().unwrap()).unwrap(),
+            decide(&unbound, &limits(), &[], &[], "2026-12-01T00:00:00Z".parse().unwrap()).unwrap(),
             Plan::Start(_)
         ));
     }

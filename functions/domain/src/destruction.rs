@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drawbridge_wire::{InstanceId, RunId, Site, Timestamp};
+use drawbridge_wire::{InstanceId, Remains, RunId, Site, Timestamp};
 
 use crate::execution::Status;
 use crate::launch::{Instance, InstanceState};
@@ -37,14 +37,10 @@ pub struct Found {
 /// What has to go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Condemned {
-    /// Boxes to terminate.
-    pub instances: Vec<InstanceId>,
+    /// Boxes to terminate, rules to revoke, parameters to delete.
+    pub remains: Remains,
     /// Boxes that are going already.
     pub going: Vec<InstanceId>,
-    /// Ingress rules to revoke.
-    pub rules: Vec<String>,
-    /// Parameters to delete.
-    pub parameters: Vec<String>,
 }
 
 /// What became of an execution; `None` when there is none of that name.
@@ -79,17 +75,17 @@ pub fn sweep(site: &Site, found: &Found, fates: &Fates, now: Timestamp) -> Conde
 }
 
 fn collect(found: &Found, tagged: impl Fn(&Tags) -> bool, named: impl Fn(&str) -> bool) -> Condemned {
-    let mut condemned = Condemned::default();
+    let (mut going, mut instances) = (Vec::new(), Vec::new());
     for instance in found.instances.iter().filter(|instance| tagged(&instance.tags)) {
         match instance.state {
             InstanceState::Terminated => {}
-            InstanceState::ShuttingDown => condemned.going.push(instance.id.clone()),
-            _ => condemned.instances.push(instance.id.clone()),
+            InstanceState::ShuttingDown => going.push(instance.id.clone()),
+            _ => instances.push(instance.id.clone()),
         }
     }
-    condemned.rules = found.rules.iter().filter(|rule| tagged(&rule.tags)).map(|rule| rule.id.clone()).collect();
-    condemned.parameters = found.parameters.iter().filter(|name| named(name)).cloned().collect();
-    condemned
+    let rules = found.rules.iter().filter(|rule| tagged(&rule.tags)).map(|rule| rule.id.clone()).collect();
+    let parameters = found.parameters.iter().filter(|name| named(name)).cloned().collect();
+    Condemned { remains: Remains { instances, rules, parameters }, going }
 }
 
 #[cfg(test)]
@@ -152,9 +148,9 @@ mod tests {
     #[test]
     fn a_run_takes_everything_of_its_own_along_and_nothing_else() {
         let condemned = of_run(&DEAD.parse().unwrap(), &site(), &found());
-        assert_eq!(condemned.instances, [id('2')]);
-        assert_eq!(condemned.rules, ["dead"]);
-        assert_eq!(condemned.parameters, [format!("/drawbridge/home/{DEAD}/provision")]);
+        assert_eq!(condemned.remains.instances, [id('2')]);
+        assert_eq!(condemned.remains.rules, ["dead"]);
+        assert_eq!(condemned.remains.parameters, [format!("/drawbridge/home/{DEAD}/provision")]);
     }
 
     #[test]
@@ -170,9 +166,9 @@ mod tests {
     #[test]
     fn at_its_deadline_even_an_open_runs_box_and_rule_go() {
         let condemned = swept(&found(), "2026-11-23T21:00:00Z");
-        assert_eq!(condemned.instances, [id('1'), id('2')]);
-        assert_eq!(condemned.rules, ["open", "dead"]);
-        assert_eq!(condemned.parameters.len(), 1);
+        assert_eq!(condemned.remains.instances, [id('1'), id('2')]);
+        assert_eq!(condemned.remains.rules, ["open", "dead"]);
+        assert_eq!(condemned.remains.parameters.len(), 1);
     }
 
     #[test]
@@ -181,7 +177,7 @@ mod tests {
             let mut tags = tagged("home", OPEN, "2026-11-23T21:00:00Z");
             tags.insert(missing.to_owned(), "?".to_owned());
             let found = Found { instances: vec![instance('1', InstanceState::Stopped, tags)], ..Found::default() };
-            assert_eq!(swept(&found, "2026-11-23T20:40:00Z").instances, [id('1')], "{missing}");
+            assert_eq!(swept(&found, "2026-11-23T20:40:00Z").remains.instances, [id('1')], "{missing}");
         }
     }
 
@@ -199,7 +195,7 @@ mod tests {
             let tags = tagged("home", DEAD, "2026-11-23T21:00:00Z");
             let found = Found { instances: vec![instance('1', state, tags)], ..Found::default() };
             let condemned = of_run(&DEAD.parse().unwrap(), &site(), &found);
-            assert_eq!((condemned.instances.len(), condemned.going.len()), counts, "{state:?}");
+            assert_eq!((condemned.remains.instances.len(), condemned.going.len()), counts, "{state:?}");
         }
     }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::execution::{Execution, Status};
 use crate::hash::sha256;
-use crate::tags::{Tags, is_of_run};
+use crate::tags::{Tags, is_of_run, is_ours, run_of};
 
 /// A box as EC2 describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +143,24 @@ pub fn surplus(run: &RunId, site: &Site, found: &[Instance]) -> Vec<InstanceId> 
     others.map(|instance| instance.id.clone()).collect()
 }
 
+/// The run whose box is the site's, if there is a live one of a run that can be read.
+#[must_use]
+pub fn occupant(site: &Site, found: &[Instance]) -> Option<RunId> {
+    live_runs(site, found).min()
+}
+
+/// The oldest run that began before `run` and has a live box. A run's id begins with its site and ends with its slot, so
+/// that their order is that of time.
+#[must_use]
+pub fn elder(run: &RunId, site: &Site, found: &[Instance]) -> Option<RunId> {
+    occupant(site, found).filter(|oldest| oldest < run)
+}
+
+fn live_runs(site: &Site, found: &[Instance]) -> impl Iterator<Item = RunId> {
+    let live = found.iter().filter(|instance| instance.state.is_live() && is_ours(&instance.tags, site));
+    live.filter_map(|instance| run_of(&instance.tags))
+}
+
 fn oldest_live<'a>(instances: impl Iterator<Item = &'a Instance>) -> Option<&'a Instance> {
     instances.filter(|instance| instance.state.is_live()).min_by_key(|instance| (instance.launched_at, &instance.id))
 }
@@ -229,6 +247,21 @@ mod tests {
         let dead = instance('0', InstanceState::Terminated, &run());
         assert_eq!(surplus(&run(), &site(), &[dead, newer.clone(), older.clone()]), [newer.id]);
         assert!(surplus(&run(), &site(), &[older]).is_empty());
+    }
+
+    #[test]
+    fn of_two_runs_with_live_boxes_the_younger_one_gives_way_and_no_other_site_counts() {
+        let younger: RunId = "home-20261123T204500Z".parse().unwrap();
+        let ours = instance('1', InstanceState::Pending, &run());
+        let theirs = instance('2', InstanceState::Running, &younger);
+        let mut foreign = instance('3', InstanceState::Running, &"home-20261123T190000Z".parse().unwrap());
+        foreign.tags.insert(tags::SITE.to_owned(), "office".to_owned());
+        let dead = instance('4', InstanceState::ShuttingDown, &"home-20261123T190000Z".parse().unwrap());
+        let found = [dead, foreign, theirs, ours];
+        assert_eq!(elder(&younger, &site(), &found), Some(run()));
+        assert_eq!(elder(&run(), &site(), &found), None);
+        assert_eq!(occupant(&site(), &found), Some(run()));
+        assert_eq!(occupant(&site(), &found[..2]), None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! `session`: where a run stands, as far as the agent may know.
 
 use drawbridge_wire::{Failure, SessionAnswer, SessionRecord, Timestamp, VERDICT_BAD, Verdict, VerdictSummary};
-use serde::Deserialize;
 use thiserror::Error;
 
 use crate::execution::{Execution, Status};
@@ -63,22 +62,8 @@ fn failed(execution: &Execution, error: &str, cause: &str) -> SessionAnswer {
         Some(said) if !said.is_empty() => bounded(said),
         _ => otherwise.to_owned(),
     };
-    let cause = in_plain_words(&told(&execution.cause, cause));
-    SessionAnswer::Failed { failure: Failure { error: told(&execution.error, error), cause } }
-}
-
-/// Step Functions hands a function's error on as JSON behind the state's name; who reads it wants the message in it.
-fn in_plain_words(cause: &str) -> String {
-    #[derive(Deserialize)]
-    struct FunctionError {
-        #[serde(rename = "errorMessage")]
-        message: String,
-    }
-    let (state, _) = cause.split_once('{').unwrap_or((cause, ""));
-    match cause.strip_prefix(state).map(serde_json::from_str::<FunctionError>) {
-        Some(Ok(error)) => format!("{state}{}", error.message),
-        _ => cause.to_owned(),
-    }
+    let (error, cause) = (told(&execution.error, error), told(&execution.cause, cause));
+    SessionAnswer::Failed { failure: Failure { error, cause } }
 }
 
 #[cfg(test)]
@@ -155,14 +140,5 @@ mod tests {
             failure("States.Timeout", "the execution ran into its time limit")
         );
         assert_eq!(at(&execution(Status::Aborted), None, now), failure("Aborted", "the execution was stopped"));
-    }
-
-    #[test]
-    fn a_functions_error_is_told_in_its_own_words_and_anything_else_as_it_is() {
-        let json = r#"VerifyBackup: {"errorType":"ManifestMissing","errorMessage":"the run left no manifest"}"#;
-        assert_eq!(in_plain_words(json), "VerifyBackup: the run left no manifest");
-        for other in ["AwaitUpload: the disk is full", "AwaitUpload: {cut", "", "{}"] {
-            assert_eq!(in_plain_words(other), other);
-        }
     }
 }

@@ -1,12 +1,31 @@
 //! A run has one box: this module launches it, adopts the one that is there, and takes back what is too much.
 
+use drawbridge_aws::demolition::{Left, carry_out};
 use drawbridge_aws::{
     AwsError, FunctionError, Ingress, Instances, Kind, Launch, Looks, Parameters, ProvisionSettings, removal,
 };
+use drawbridge_domain::destruction::Condemned;
 use drawbridge_domain::launch::{Candidate, Plan, decide, surplus};
 use drawbridge_domain::parameters;
 use drawbridge_domain::tags::{Tags, is_of_run};
-use drawbridge_wire::{InstanceId, RunId};
+use drawbridge_wire::{InstanceId, Remains, RunId};
+
+/// The run's one box.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Obtained {
+    /// Launched by this call, for all that is known.
+    Launched(InstanceId),
+    /// Launched by an earlier one. It may have said already that it is ready, and nobody heard.
+    Adopted(InstanceId),
+}
+
+impl Obtained {
+    pub(crate) const fn instance(&self) -> &InstanceId {
+        match self {
+            Self::Launched(instance) | Self::Adopted(instance) => instance,
+        }
+    }
+}
 
 /// The run's one box, whoever launched it.
 pub(crate) async fn obtain<A: Instances>(
@@ -16,18 +35,22 @@ pub(crate) async fn obtain<A: Instances>(
     run: &RunId,
     user_data: &str,
     tags: &Tags,
-) -> Result<InstanceId, FunctionError> {
+) -> Result<Obtained, FunctionError> {
     let site = &settings.site;
-    let instance = match decide(run, site, &aws.of_run(site, run).await?, &settings.choices) {
-        Plan::Adopt(instance) => instance,
+    let obtained = match decide(run, site, &aws.of_run(site, run).await?, &settings.choices) {
+        Plan::Adopt(instance) => Obtained::Adopted(instance),
         Plan::Launch(candidates) => launch(settings, aws, looks, run, user_data, tags, &candidates).await?,
     };
     // An earlier try whose answer was lost may have launched in another zone, and EC2 may have hidden it until now.
-    for extra in surplus(run, site, &aws.of_run(site, run).await?) {
+    let found = aws.of_run(site, run).await?;
+    for extra in surplus(run, site, &found) {
         tracing::warn!(%run, instance = %extra, "a second box of the run is terminated");
         removal::terminate(aws, looks, &extra).await?;
     }
-    Ok(instance)
+    Ok(match decide(run, site, &found, &settings.choices) {
+        Plan::Adopt(kept) if kept != *obtained.instance() => Obtained::Adopted(kept),
+        _ => obtained,
+    })
 }
 
 async fn launch<A: Instances>(
@@ -38,18 +61,18 @@ async fn launch<A: Instances>(
     user_data: &str,
     tags: &Tags,
     candidates: &[Candidate],
-) -> Result<InstanceId, FunctionError> {
+) -> Result<Obtained, FunctionError> {
     let (template_id, security_group) = (&settings.template_id, &settings.security_group);
     let mut tried = Vec::new();
     for candidate in candidates {
         let error = match aws.launch(&Launch { template_id, candidate, security_group, user_data, tags }).await {
-            Ok(instance) => return Ok(instance),
+            Ok(instance) => return Ok(Obtained::Launched(instance)),
             Err(error) => error,
         };
         match error.kind() {
             Kind::Capacity => tried.push(format!("{candidate}: {error}")),
             // This token has launched, with a presigned URL of other credentials: it is there, if not yet in sight.
-            Kind::AlreadyLaunched => return find(settings, aws, looks, run, error).await,
+            Kind::AlreadyLaunched => return find(settings, aws, looks, run, error).await.map(Obtained::Adopted),
             // There may be a box now. Trying elsewhere could make it two.
             _ => return Err(error.into()),
         }
@@ -85,24 +108,15 @@ pub(crate) async fn undo<A: Ingress + Instances + Parameters>(
     why: &FunctionError,
 ) -> Result<(), FunctionError> {
     tracing::warn!(%run, %instance, ?why, "taken back");
-    let mut left = Vec::new();
-    if let Err(error) = removal::terminate(aws, looks, instance).await {
-        left.push(format!("instance {instance}: {error}"));
-    }
-    if let Err(error) = close_door(settings, aws, run).await {
-        left.push(format!("rules of {}: {error}", settings.security_group));
-    }
-    let parameter = parameters::provision(&settings.site, run);
-    if let Err(error) = aws.delete(&parameter).await {
-        left.push(format!("parameter {parameter}: {error}"));
-    }
-    if left.is_empty() { Ok(()) } else { Err(FunctionError::DestroyIncomplete { left }) }
-}
-
-async fn close_door<A: Ingress>(settings: &ProvisionSettings, aws: &A, run: &RunId) -> Result<(), AwsError> {
-    let rules = aws.rules(&settings.security_group).await?;
-    for rule in rules.iter().filter(|rule| is_of_run(&rule.tags, &settings.site, run)) {
-        removal::revoke(aws, &settings.security_group, &rule.id).await?;
-    }
-    Ok(())
+    let mut left = Left::default();
+    let rules = left.keep(aws.rules(&settings.security_group).await, "security group rules").unwrap_or_default();
+    let rules = rules.into_iter().filter(|rule| is_of_run(&rule.tags, &settings.site, run)).map(|rule| rule.id);
+    let remains = Remains {
+        instances: vec![instance.clone()],
+        rules: rules.collect(),
+        parameters: vec![parameters::provision(&settings.site, run)],
+    };
+    let condemned = Condemned { remains, going: Vec::new() };
+    let answer = carry_out(aws, looks, &settings.security_group, condemned, &mut left).await;
+    left.judge(answer).map(drop)
 }

@@ -1,21 +1,23 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use drawbridge_aws::announcement::{Place, announce};
 use drawbridge_aws::{
     Artifacts, Executions, FunctionError, Ingress, Instances, Kind, Looks, Opening, Parameters, ProvisionSettings,
-    parse,
+    TaskTokens, Vault, parse,
 };
-use drawbridge_domain::box_config::{self, Place};
+use drawbridge_domain::box_config;
 use drawbridge_domain::hash::sha256;
 use drawbridge_domain::launch::check_open;
 use drawbridge_domain::tags::{self, Tags, is_of_run};
 use drawbridge_domain::{parameters, user_data, window};
-use drawbridge_wire::{InstanceId, ProvisionEvent, ProvisionRecord, Sha256Digest, Timestamp};
+use drawbridge_wire::{InstanceId, ProvisionEvent, ProvisionRecord, RunId, Sha256Digest, Timestamp, ready_key};
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::boxes;
+use crate::boxes::{self, Obtained};
+use crate::rivals;
 
 /// The gate's program, read and hashed once a process.
 #[derive(Debug)]
@@ -56,26 +58,42 @@ pub(crate) async fn handle<A>(
     clock: impl Fn() -> Timestamp,
 ) -> Result<Provisioned, FunctionError>
 where
-    A: Artifacts + Executions + Ingress + Instances + Parameters,
+    A: Artifacts + Executions + Ingress + Instances + Parameters + TaskTokens + Vault,
 {
     let event: ProvisionEvent = parse(event)?;
     let deadline =
         window::deadline(event.started_at, settings.boot_seconds, &event.input).map_err(FunctionError::invalid)?;
     check_run(aws, &event, deadline, clock()).await?;
 
-    keep_token(settings, aws, &event, deadline).await?;
+    let record = keep_token(settings, aws, &event, deadline).await?;
+    rivals::make_way(settings, aws, looks, &event.run, clock()).await?;
     let tags = tags::of_run(&settings.site, &event.run, deadline);
     let script = script(settings, gate, aws, &event, deadline).await?;
     open_door(settings, aws, &event, &tags).await?;
-    let instance = boxes::obtain(settings, aws, looks, &event.run, &script, &tags).await?;
+    let obtained = boxes::obtain(settings, aws, looks, &event.run, &script, &tags).await?;
+    let instance = obtained.instance();
 
     // An abort doesn't stop this function: if the run ended meanwhile, its `destroy` may have looked before the launch.
-    if let Err(over) = check_run(aws, &event, deadline, clock()).await {
-        boxes::undo(settings, aws, looks, &event.run, &instance, &over).await?;
-        return Err(over);
+    if let Err(why) = check_launched(settings, aws, &event, deadline, clock()).await {
+        boxes::undo(settings, aws, looks, &event.run, instance, &why).await?;
+        return Err(why);
     }
     tracing::info!(run = %event.run, %instance, %deadline, "provisioned");
-    Ok(Provisioned { instance, deadline })
+    if let Obtained::Adopted(instance) = &obtained {
+        hear_again(settings, aws, looks, &event.run, instance, &record).await?;
+    }
+    Ok(Provisioned { instance: instance.clone(), deadline })
+}
+
+async fn check_launched<A: Executions + Instances>(
+    settings: &ProvisionSettings,
+    aws: &A,
+    event: &ProvisionEvent,
+    deadline: Timestamp,
+    now: Timestamp,
+) -> Result<(), FunctionError> {
+    check_run(aws, event, deadline, now).await?;
+    rivals::give_way(settings, aws, &event.run).await
 }
 
 async fn check_run<A: Executions>(
@@ -96,10 +114,30 @@ async fn keep_token<A: Parameters>(
     aws: &A,
     event: &ProvisionEvent,
     deadline: Timestamp,
-) -> Result<(), FunctionError> {
+) -> Result<ProvisionRecord, FunctionError> {
     let record = ProvisionRecord { task_token: event.task_token.clone(), deadline };
     let json = serde_json::to_string(&record).map_err(FunctionError::broken)?;
-    Ok(aws.put(&parameters::provision(&settings.site, &event.run), &json).await?)
+    aws.put(&parameters::provision(&settings.site, &event.run), &json).await?;
+    Ok(record)
+}
+
+/// A box that an earlier try launched may have said that it is ready while only that try's token was kept, and it says so
+/// once. A word that comes from now on is `ready`'s business, which finds the new token.
+async fn hear_again<A: Instances + TaskTokens + Vault>(
+    settings: &ProvisionSettings,
+    aws: &A,
+    looks: Looks,
+    run: &RunId,
+    instance: &InstanceId,
+    record: &ProvisionRecord,
+) -> Result<(), FunctionError> {
+    let word = ready_key(run, instance);
+    // A list, because S3 answers 403 to a GET of what isn't there, unless one may list the whole bucket.
+    if aws.list(&settings.vault, &word).await?.contains(&word) {
+        let place = Place { site: &settings.site, vault: &settings.vault, port: settings.port };
+        announce(place, aws, looks, run, instance, record).await?;
+    }
+    Ok(())
 }
 
 async fn script<A: Artifacts>(
@@ -110,7 +148,7 @@ async fn script<A: Artifacts>(
     deadline: Timestamp,
 ) -> Result<String, FunctionError> {
     aws.deposit(&settings.vault, gate.program.clone(), &gate.sha256).await?;
-    let place = Place {
+    let place = box_config::Place {
         gate_url: aws.presign(&settings.vault, &gate.sha256, event.started_at, deadline).await?,
         gate_sha256: gate.sha256,
         region: &settings.region,

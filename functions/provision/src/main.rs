@@ -2,6 +2,7 @@
 
 mod boxes;
 mod handler;
+mod rivals;
 #[cfg(test)]
 mod tests;
 

@@ -12,7 +12,8 @@ pub(crate) async fn handle<A: Executions>(
 ) -> Result<StartAnswer, FunctionError> {
     let request: StartRequest = parse(event)?;
     let open = open_runs(settings, aws).await?;
-    let plan = decide(&request, &settings.limits, &open, now).map_err(FunctionError::invalid)?;
+    let begun = aws.begun(&settings.state_machine, settings.limits.max_runs_per_day).await?;
+    let plan = decide(&request, &settings.limits, &open, &begun, now).map_err(FunctionError::invalid)?;
     let answer = match plan {
         Plan::Answer(answer) => answer,
         Plan::Start(start) => begin(settings, aws, &start).await?,
@@ -79,6 +80,10 @@ mod tests {
 
     impl Executions for BlindList {
         async fn running(&self, _: &str) -> Result<Vec<Listed>, AwsError> {
+            Ok(Vec::new())
+        }
+
+        async fn begun(&self, _: &str, _: u32) -> Result<Vec<Timestamp>, AwsError> {
             Ok(Vec::new())
         }
 

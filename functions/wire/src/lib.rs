@@ -29,7 +29,8 @@ pub use token::TaskToken;
 pub use vault::{artifact_key, manifest_key, object_key, parse_ready_key, ready_key, receipt_key, verdict_key};
 pub use verdict::{Defect, DefectKind, VERDICT_BAD, Verdict, VerdictFile, VerdictSummary};
 pub use workflow::{
-    BridgeReady, DestroyAnswer, DestroyRequest, ProvisionEvent, ProvisionRecord, RunInput, SessionRecord, VerifyEvent,
+    BridgeReady, DestroyAnswer, DestroyRequest, ProvisionEvent, ProvisionRecord, Remains, RunInput, SessionRecord,
+    VerifyEvent,
 };
 
 /// Re-exported so that every crate speaks of the same moments.

@@ -54,6 +54,13 @@ pub enum StartAnswer {
         /// When the next slot begins.
         retry_after: Timestamp,
     },
+    /// The last 24 hours have had as many runs as the stack allows.
+    DailyLimit {
+        /// How many these are.
+        allowed: u32,
+        /// When the first of them leaves the last 24 hours.
+        retry_after: Timestamp,
+    },
     /// More was declared than the stack carries in one run.
     TooMuch {
         /// Of what.

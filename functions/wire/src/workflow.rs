@@ -105,13 +105,31 @@ pub enum DestroyRequest {
     Sweep {},
 }
 
-/// What `destroy` found and did.
+/// What `destroy` found and did. When something could not be destroyed, it fails instead, and its error names what, why,
+/// and what it did destroy.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestroyAnswer {
-    /// Boxes that it terminated, or that it found shutting down already.
+    /// What had to go.
+    pub found: Remains,
+    /// What it destroyed of that. Boxes that were shutting down already needn't be.
+    pub destroyed: Remains,
+}
+
+/// What a run makes and leaves.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Remains {
+    /// Boxes.
     pub instances: Vec<InstanceId>,
-    /// Security group rules that it revoked.
+    /// Rules of the security group.
     pub rules: Vec<String>,
-    /// Parameters that it deleted.
+    /// Parameters.
     pub parameters: Vec<String>,
+}
+
+impl Remains {
+    /// The name of each.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let others = self.rules.iter().chain(&self.parameters).map(String::as_str);
+        self.instances.iter().map(InstanceId::as_str).chain(others)
+    }
 }

@@ -103,8 +103,13 @@ pub async fn execute(arguments: Arguments) -> Result<()> {
 async fn bring_up(workspace: &Workspace, up: Up) -> Result<()> {
     let paths = up.source.iter().map(|path| absolute(path)).collect::<Result<_>>()?;
     let source = Source { name: "this-machine".to_owned(), paths, ..Source::default() };
-    let options =
-        UpOptions { state_dir: up.place.resolve(workspace)?, set: up.set, port: up.port, sources: vec![source] };
+    let options = UpOptions {
+        state_dir: up.place.resolve(workspace)?,
+        set: up.set,
+        port: up.port,
+        sources: vec![source],
+        routes: std::collections::BTreeMap::new(),
+    };
     // Armed before anything is started, so that an interrupt always takes down what is there.
     let interrupt = Interrupt::new()?;
     let began = Instant::now();

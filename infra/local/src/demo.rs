@@ -115,7 +115,8 @@ async fn bring_up(
     teller: &mut Teller,
 ) -> Result<LocalStack> {
     teller.step("The local stack: emulated AWS with IAM enforced, our template, the real functions");
-    let options = UpOptions { state_dir, set: Vec::new(), port: None, sources };
+    let routes = std::collections::BTreeMap::new();
+    let options = UpOptions { state_dir, set: Vec::new(), port: None, sources, routes };
     let workspace = workspace.clone();
     let tell = teller.clone();
     tokio::task::spawn_blocking(move || LocalStack::up(&workspace, &options, &|step| tell.note(step)))

@@ -29,6 +29,6 @@ pub use owner::Owner;
 pub use package::build;
 pub use process::Process;
 pub use python::{Requirements, interpreter};
-pub use sshd::Sshd;
+pub use sshd::{Sshd, free_port};
 pub use stack::{Credentials, Functions, Interpreter, LocalStack, StackDescription, UpOptions};
 pub use workspace::Workspace;

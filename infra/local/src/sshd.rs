@@ -108,7 +108,11 @@ fn generate_key(path: &Path) -> Result<()> {
     Err(Problem::because("ssh-keygen failed", String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
-pub(crate) fn free_port() -> Result<u16> {
+/// A TCP port of 127.0.0.1 that nobody listens on now.
+///
+/// # Errors
+/// When there is none.
+pub fn free_port() -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", 0)).context(|| "no free TCP port on 127.0.0.1".to_owned())?;
     Ok(listener.local_addr().context(|| "a socket without address".to_owned())?.port())
 }

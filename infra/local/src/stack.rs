@@ -25,13 +25,14 @@ const ACCOUNT: &str = "123456789012";
 const REGION: &str = "eu-central-1";
 
 /// How a local stack differs from the template's defaults: it is young, near and short-lived.
-const LOCAL_PARAMETERS: [(&str, &str); 7] = [
+const LOCAL_PARAMETERS: [(&str, &str); 8] = [
     ("Platform", "emulator"),
     // The emulator has no prefix lists; any well-formed id will do.
     ("S3PrefixListId", "pl-00000000"),
     ("AllowedCidr", "127.0.0.0/8"),
     // Running twice in a row is what one does with a local stack.
     ("SlotSeconds", "1"),
+    ("MaxRunsPerDay", "1000"),
     ("BootSeconds", "60"),
     ("HeartbeatSeconds", "15"),
     ("SweepRate", "rate(1 minute)"),
@@ -48,6 +49,9 @@ pub struct UpOptions {
     pub port: Option<u16>,
     /// What the agent's configuration gathers.
     pub sources: Vec<Source>,
+    /// Endpoints for some callers instead of the emulator's own, for a test that listens in between: a function's role
+    /// (`start`, `verify`, ...), `states` for what the state machine calls, `box` and `agent`.
+    pub routes: BTreeMap<String, String>,
 }
 
 /// Which interpreter runs the state machine.
@@ -170,13 +174,13 @@ impl LocalStack {
 
         tell("starting the local AWS");
         let module = Module { python, workspace: workspace.clone(), state_dir: state_dir.to_path_buf() };
-        let (emulator, endpoint_url) = module.serve(port, interprets)?;
+        let (emulator, endpoint_url) = module.serve(port, interprets, &options.routes)?;
         tell("deploying infra/template.yaml");
         let deployment = module.deploy(&endpoint_url, &packages, &options.set)?;
         tell("starting EC2's stand-in");
-        let machines = module.machines(&endpoint_url)?;
+        let machines = module.machines(&endpoint_url, options.routes.get("box"))?;
 
-        let description = describe(endpoint_url, deployment, &AgentFiles::new(state_dir), &options.sources)?;
+        let description = describe(endpoint_url, deployment, &AgentFiles::new(state_dir), options)?;
         let text = serde_json::to_string_pretty(&description).context(|| "cannot describe the stack".to_owned())?;
         write_private(&description_path, &text)?;
         Ok(Self { description, description_path, machines, emulator })
@@ -242,7 +246,12 @@ impl Module {
         command
     }
 
-    fn serve(&self, port: u16, interprets: Interpreter) -> Result<(Process, String)> {
+    fn serve(
+        &self,
+        port: u16,
+        interprets: Interpreter,
+        routes: &BTreeMap<String, String>,
+    ) -> Result<(Process, String)> {
         #[derive(Deserialize)]
         struct Ready {
             endpoint_url: String,
@@ -251,6 +260,9 @@ impl Module {
         command.arg("--port").arg(port.to_string()).arg("--state-dir").arg(&self.state_dir).arg("--end-with-stdin");
         if interprets == Interpreter::Stock {
             command.arg("--stock-interpreter");
+        }
+        for (caller, url) in routes {
+            command.arg("--route").arg(format!("{caller}={url}"));
         }
         let log = self.state_dir.join("serve.log");
         let (process, line) = Process::start_and_read_line("the local AWS", &mut command, &log)?;
@@ -277,9 +289,12 @@ impl Module {
         serde_json::from_str(&text).context(|| format!("{} is not what a deployment writes", out.display()))
     }
 
-    fn machines(&self, endpoint_url: &str) -> Result<Process> {
+    fn machines(&self, endpoint_url: &str, box_endpoint_url: Option<&String>) -> Result<Process> {
         let mut command = self.command("machines");
         command.args(["--endpoint-url", endpoint_url]).arg("--state-dir").arg(&self.state_dir).arg("--end-with-stdin");
+        if let Some(url) = box_endpoint_url {
+            command.args(["--box-endpoint-url", url]);
+        }
         Process::start("EC2's stand-in", &mut command, &self.state_dir.join("machines.log"))
     }
 }
@@ -288,7 +303,7 @@ fn describe(
     endpoint_url: String,
     deployment: Deployment,
     files: &AgentFiles,
-    sources: &[Source],
+    options: &UpOptions,
 ) -> Result<StackDescription> {
     let output = |name: &str| {
         deployment.outputs.get(name).cloned().ok_or_else(|| Problem::new(format!("the template has no output {name}")))
@@ -308,7 +323,8 @@ fn describe(
         verify: verify?,
         destroy: destroy?,
     };
-    files.write(&endpoint_url, REGION, &functions, &deployment.agent, sources)?;
+    let agents_endpoint = options.routes.get("agent").unwrap_or(&endpoint_url);
+    files.write(agents_endpoint, REGION, &functions, &deployment.agent, &options.sources)?;
     Ok(StackDescription {
         endpoint_url,
         region: REGION.to_owned(),

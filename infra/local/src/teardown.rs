@@ -1,6 +1,7 @@
 //! `cargo local measure-teardown`: how long a box outlives the agent's last word.
 #![allow(clippy::print_stdout, reason = "the measurement is what it prints")]
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use clap::Args;
@@ -34,7 +35,7 @@ pub async fn measure(workspace: &Workspace, options: &Options) -> Result<()> {
     // Something small: what crosses is not what is measured.
     let source = Source { name: "files".to_owned(), paths: vec![workspace.root().join("infra")], ..Source::default() };
     let state_dir = workspace.target().join("teardown");
-    let up = UpOptions { state_dir, set: Vec::new(), port: None, sources: vec![source] };
+    let up = UpOptions { state_dir, set: Vec::new(), port: None, sources: vec![source], routes: BTreeMap::new() };
     let for_the_stack = workspace.clone();
     let stack = tokio::task::spawn_blocking(move || LocalStack::up(&for_the_stack, &up, &|step| eprintln!("{step}")))
         .await

@@ -103,7 +103,9 @@ fn next_step(last: Option<&LastRun>, sources: &[SourceAge]) -> String {
             format!("look after {}: `drawbridge check` tries every source; then `drawbridge run`", names.join(", "))
         }
         RunOutcome::Busy { until } => format!("`drawbridge run` again, at the latest after {}", short(*until)),
-        RunOutcome::TooSoon { retry_after } => format!("`drawbridge run` again after {}", short(*retry_after)),
+        RunOutcome::TooSoon { retry_after } | RunOutcome::DailyLimit { retry_after } => {
+            format!("`drawbridge run` again after {}", short(*retry_after))
+        }
         RunOutcome::Failed { .. } => {
             "mend what is named above, then `drawbridge run`; only the rest will cross".to_owned()
         }
@@ -155,6 +157,11 @@ fn write_run(f: &mut fmt::Formatter<'_>, last: &LastRun, now: Timestamp) -> fmt:
         RunOutcome::TooSoon { retry_after } => {
             writeln!(f, "outcome     too soon: the next run may begin after {}", short(*retry_after))?
         }
+        RunOutcome::DailyLimit { retry_after } => writeln!(
+            f,
+            "outcome     too often: the last 24 hours had had their runs; the next may begin after {}",
+            short(*retry_after)
+        )?,
         RunOutcome::Failed { reason } => writeln!(f, "outcome     FAILED: {reason}")?,
     }
     writeln!(f, "crossed     {} objects, {}", last.objects, human_bytes(last.bytes))?;

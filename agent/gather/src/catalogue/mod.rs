@@ -1,8 +1,9 @@
 //! The catalogue: what a source's mirror holds, and what the source said of it. One file a source.
 //!
 //! Invariants:
-//! - the file has its name only when it is complete and on the disk; a part of one is never read as a whole;
+//! - the file has its name only when it is complete; a part of one is never read as a whole;
 //! - every block carries a checksum. A damaged catalogue is none: everything is fetched again, nothing is taken for unchanged;
+//! - nothing here waits for the disk: what a machine that went down has left of it, [`crate::Site::settle`] makes harmless;
 //! - it says which place it is of; under another host or user it says nothing;
 //! - memory is bounded by the largest folder: blocks are read one at a time.
 //!

@@ -33,16 +33,14 @@ impl CatalogueWriter {
         self.block(folder)
     }
 
-    /// Completes it, on the disk, still under its own name. Only what [`Draft::take_name`] names is ever read as a
-    /// catalogue.
+    /// Completes it, still under its own name. Only what [`Draft::take_name`] names is ever read as a catalogue.
     pub(crate) fn finish(mut self) -> Result<Draft, CatalogueError> {
         let end = self.file.write_all(&0_u32.to_le_bytes());
         end.map_err(failed(&self.draft))?;
         let totals = self.totals;
         self.block(&totals)?;
-        let Self { path, draft, file, .. } = self;
-        let synced = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
-        synced.map_err(failed(&draft))?;
+        let Self { path, draft, mut file, .. } = self;
+        file.flush().map_err(failed(&draft))?;
         Ok(Draft { path, draft })
     }
 
@@ -77,10 +75,7 @@ impl Draft {
 
     /// Replaces the last catalogue.
     pub(crate) fn take_name(self) -> Result<(), CatalogueError> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::rename(&self.draft, &self.path)
-            .and_then(|()| File::open(folder)?.sync_all())
-            .map_err(failed(&self.path))
+        std::fs::rename(&self.draft, &self.path).map_err(failed(&self.path))
     }
 }
 

@@ -10,7 +10,6 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::{CollectError, mirrored};
-use crate::grown;
 use crate::source::Files;
 use crate::tree::{Meta, TreeError, TreeFile};
 
@@ -73,14 +72,6 @@ fn samples(length: u64) -> Vec<(u64, u64)> {
     }
     parts.push((length.saturating_sub(END_BYTES), length));
     parts
-}
-
-/// Fills `into` with the mirror's copy, of `length` bytes: shared with it where the file system can, else copied there.
-pub(super) fn begin_with_copy(copy: &File, into: &File, length: u64) -> std::io::Result<()> {
-    if rustix::fs::ioctl_ficlone(into, copy).is_ok() {
-        return Ok(());
-    }
-    grown::copy(copy, into, 0, length)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::fetch::{Fetched, Task, Want};
 use super::folder::{Entries, OpenFolder};
 use super::{CollectError, Collector, Done, Errand, MAX_FILES_WAITING, Slot, Todo, mirrored};
 use crate::catalogue::{Entry, Folder};
-use crate::mirror::MirrorDir;
+use crate::mirror::{MirrorDir, within};
 use crate::pattern::Wanted;
 use crate::preview::{Coming, Why};
 use crate::source::Symlinks;
@@ -58,7 +58,7 @@ impl<'a, T: Tree> Collector<'a, T> {
                 return self.keep_folders(&todo.path);
             }
         };
-        let here = self.look_at(todo)?;
+        let here = self.open(todo)?;
         let dropped = self.beyond_the_newest(&here.todo, &entries);
         self.tell_what_is_gone(&here, &entries);
         // What isn't looked at yet counts as one more entry under way.
@@ -96,17 +96,18 @@ impl<'a, T: Tree> Collector<'a, T> {
         }
     }
 
-    fn look_at(&mut self, todo: Todo<T>) -> Result<Here<T>, CollectError> {
+    fn open(&mut self, todo: Todo<T>) -> Result<Here<T>, CollectError> {
         let slot = self.next_folder;
         self.next_folder += 1;
         self.open.insert(slot, OpenFolder { path: todo.path.clone(), entries: Vec::new(), waiting: 0 });
-        let old = match self.job.old.borrow_mut().as_mut() {
-            Some(catalogue) => catalogue.folder(&todo.path)?,
-            None => None,
-        };
-        let relative = todo.path.strip_prefix("/").unwrap_or(&todo.path);
-        let mirror = self.job.mirror.map(|mirror| mirrored(&todo.path, mirror.below(relative))).transpose()?.flatten();
-        Ok(Here { todo: Rc::new(todo), slot, old, mirror })
+        self.here(&Rc::new(todo), slot)
+    }
+
+    /// The open folder `slot`, to look at its entries.
+    pub(super) fn here(&self, todo: &Rc<Todo<T>>, slot: u64) -> Result<Here<T>, CollectError> {
+        let mirror = self.job.mirror.map(|mirror| mirrored(&todo.path, mirror.below(within(&todo.path))));
+        let mirror = mirror.transpose()?.flatten();
+        Ok(Here { todo: Rc::clone(todo), slot, old: self.job.old_folder(&todo.path)?, mirror })
     }
 
     /// The files that a newest-only rule leaves out.
@@ -203,7 +204,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         let (dir, real) = match followed {
             Some((dir, real)) => (Ok(dir), [here.todo.real.as_slice(), &[real]].concat()),
             None => {
-                let mut real = here.todo.real.to_vec();
+                let mut real = here.todo.real.clone();
                 if let Some(last) = real.last_mut() {
                     last.push(name);
                 }
@@ -212,7 +213,7 @@ impl<'a, T: Tree> Collector<'a, T> {
             }
         };
         match dir {
-            Ok(dir) => self.todo.push(Todo { dir, path, wanted, depth, real: Rc::new(real) }),
+            Ok(dir) => self.todo.push(Todo { dir, path, wanted, depth, real }),
             Err(error) if error.is_not_found() => return Ok(()),
             Err(error) => return self.unreadable(here, &path, error),
         }

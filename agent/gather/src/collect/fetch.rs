@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::ffi::OsString;
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -10,8 +9,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use super::append::{begin_with_copy, begins_with};
+use super::append::begins_with;
 use super::{CollectError, Errand, Job, Slot, mirrored};
+use crate::grown;
 use crate::staging::{Growing, Staged};
 use crate::tree::{Kind, Meta, Tree, TreeError, TreeFile};
 
@@ -71,10 +71,6 @@ pub(super) struct Incoming<'a> {
 }
 
 impl Incoming<'_> {
-    pub(super) const fn file(&self) -> &File {
-        &self.growing.file
-    }
-
     /// Makes it as long as it should be.
     fn end_at(&self, length: u64) -> io::Result<()> {
         if self.reaches.get() == length { Ok(()) } else { self.growing.file.set_len(length) }
@@ -156,7 +152,7 @@ async fn finish<T: Tree>(
     incoming: Incoming<'_>,
     keeping: Keeping,
 ) -> Result<Fetched, CollectError> {
-    let Errand::Fetch { staging, aside, .. } = &job.errand else { return Err(CollectError::CalledOff) };
+    let Errand::Fetch { aside, .. } = &job.errand else { return Err(CollectError::CalledOff) };
     let path = &task.slot.path;
     let Keeping { meta, bytes, changed, fresh } = keeping;
     mirrored(path, incoming.end_at(meta.size))?;
@@ -167,11 +163,8 @@ async fn finish<T: Tree>(
         }
     }
     let head = incoming.head.get();
-    mirrored(path, incoming.growing.keep(path, meta, task.want.meta.clone(), fresh, head))?;
-    match staging.find(path, &task.want.meta) {
-        Some(staged) => Ok(Fetched::Staged { staged, bytes, changed }),
-        None => Err(CollectError::CalledOff),
-    }
+    let staged = mirrored(path, incoming.growing.keep(path, meta, task.want.meta.clone(), fresh, head))?;
+    Ok(Fetched::Staged { staged, bytes, changed })
 }
 
 /// Fetches what was appended, or everything, when the beginning isn't as it was.
@@ -188,7 +181,7 @@ async fn read_rest(
     match begins_with(file, &copy, length, path).await? {
         Ok(true) if job.files.checks.iter().any(|rule| rule.concerns(path)) => {
             // A check looks at the whole.
-            mirrored(path, begin_with_copy(&copy, incoming.file(), length))?;
+            mirrored(path, grown::copy(&copy, &incoming.growing.file, 0, length))?;
             read_from(job, file, incoming, path, length, expected).await
         }
         Ok(true) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::decide::Here;
-use super::{CollectError, Collector, Done, MAX_LINK_BYTES, Slot, Todo, mirrored};
+use super::{CollectError, Collector, Done, MAX_LINK_BYTES, Slot, Todo};
 use crate::pattern::Wanted;
 use crate::tree::{Followed, Meta, Tree, TreeError};
 
@@ -81,7 +81,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         target: Result<Followed<T>, TreeError>,
     ) -> Result<(), CollectError> {
         let name = slot.path.file_name().unwrap_or_default().to_owned();
-        let here = self.here_again(todo, slot)?;
+        let here = self.here(todo, slot.folder)?;
         match target {
             Ok(Followed::Directory(_, _, real)) if todo.real.iter().any(|folder| folder.starts_with(&real)) => {
                 self.problems.note(&slot.path, "leads back to a folder that it lies in, and isn't followed");
@@ -100,15 +100,5 @@ impl<'a, T: Tree> Collector<'a, T> {
             }
         }
         self.arrived(slot.folder)
-    }
-
-    fn here_again(&self, todo: &Rc<Todo<T>>, slot: &Slot) -> Result<Here<T>, CollectError> {
-        let old = match self.job.old.borrow_mut().as_mut() {
-            Some(catalogue) => catalogue.folder(&todo.path)?,
-            None => None,
-        };
-        let relative = todo.path.strip_prefix("/").unwrap_or(&todo.path);
-        let mirror = self.job.mirror.map(|mirror| mirrored(&todo.path, mirror.below(relative))).transpose()?.flatten();
-        Ok(Here { todo: Rc::clone(todo), slot: slot.folder, old, mirror })
     }
 }

@@ -18,6 +18,7 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::StreamExt;
@@ -26,7 +27,7 @@ use futures::stream::FuturesUnordered;
 use thiserror::Error;
 
 use crate::Progress;
-use crate::catalogue::{Catalogue, CatalogueError, CatalogueWriter, Draft, Folder, Header};
+use crate::catalogue::{Catalogue, CatalogueError, CatalogueWriter, Draft, Entry, Folder, Header};
 use crate::mirror::MirrorDir;
 use crate::outcome::{Counts, Problems};
 use crate::pattern::{Patterns, Wanted};
@@ -91,6 +92,18 @@ pub(crate) struct Job<'a> {
     pub(crate) called_off: &'a AtomicBool,
 }
 
+impl Job<'_> {
+    /// What the last catalogue says of the folder `path`.
+    fn old_folder(&self, path: &Path) -> Result<Option<Arc<Folder>>, CatalogueError> {
+        self.old.borrow_mut().as_mut().map_or(Ok(None), |old| old.folder(path))
+    }
+
+    /// What the last catalogue says of the entry at `path`.
+    pub(crate) fn old_entry(&self, path: &Path) -> Result<Option<Entry>, CatalogueError> {
+        self.old.borrow_mut().as_mut().map_or(Ok(None), |old| old.entry(path))
+    }
+}
+
 /// What a source is listed for.
 pub(crate) enum Errand<'a> {
     /// To fetch what is new or has changed.
@@ -123,7 +136,7 @@ struct Todo<T: Tree> {
     wanted: Wanted,
     depth: usize,
     /// Paths without links: of this folder, and of those in which a link was followed to get here.
-    real: Rc<Vec<PathBuf>>,
+    real: Vec<PathBuf>,
 }
 
 /// Something under way that has ended.
@@ -192,7 +205,7 @@ pub(crate) async fn collect<T: Tree>(tree: &T, job: &Job<'_>) -> Result<Collecte
         still_there: 0,
     };
     let path = PathBuf::from("/");
-    let real = Rc::new(vec![path.clone()]);
+    let real = vec![path.clone()];
     collector.todo.push(Todo { dir: root, path, wanted: job.patterns.root(), depth: 0, real });
     collector.run().await?;
     collector.end()

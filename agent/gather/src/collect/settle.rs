@@ -21,11 +21,7 @@ impl<T: Tree> Collector<'_, T> {
 
     /// What the last catalogue says of an entry, and all below it, stands.
     pub(super) fn keep(&mut self, slot: &Slot) -> Result<(), CollectError> {
-        let old = match self.job.old.borrow_mut().as_mut() {
-            Some(catalogue) => catalogue.entry(&slot.path)?,
-            None => None,
-        };
-        let Some(old) = old else { return Ok(()) };
+        let Some(old) = self.job.old_entry(&slot.path)? else { return Ok(()) };
         let is_folder = old.meta.kind == Kind::Directory;
         if let Some(open) = self.open.get_mut(&slot.folder) {
             open.entries.push(Entry { fetched: self.job.unsettled && old.fetched, ..old });
@@ -36,11 +32,7 @@ impl<T: Tree> Collector<'_, T> {
     pub(super) fn keep_folders(&mut self, path: &Path) -> Result<(), CollectError> {
         let below = self.job.old.borrow().as_ref().map(|old| old.below(path)).unwrap_or_default();
         for folder in below {
-            let kept = match self.job.old.borrow_mut().as_mut() {
-                Some(old) => old.folder(&folder)?,
-                None => None,
-            };
-            if let Some(kept) = kept {
+            if let Some(kept) = self.job.old_folder(&folder)? {
                 self.still_there += kept.entries.iter().filter(|entry| entry.meta.kind == Kind::File).count() as u64;
                 self.write(&kept)?;
             }
@@ -74,11 +66,7 @@ impl<T: Tree> Collector<'_, T> {
         }
         let Some(open) = self.open.remove(&folder) else { return Ok(()) };
         let folder = Folder::new(&open.path, open.entries);
-        let old = match self.job.old.borrow_mut().as_mut() {
-            Some(old) => old.folder(&open.path)?,
-            None => None,
-        };
-        if let Some(old) = old {
+        if let Some(old) = self.job.old_folder(&open.path)? {
             let files = |entry: &&Entry| entry.meta.kind == Kind::File;
             let known = |entry: &&Entry| old.get(&entry.name).is_some_and(|old| files(&old));
             self.still_there += folder.entries.iter().filter(files).filter(known).count() as u64;

@@ -18,8 +18,14 @@ def main() -> int:
     if arguments.program == "serve":
         from drawbridge_emulator import server
 
+        routes = dict(route.split("=", 1) for route in arguments.route)
         status = server.serve(
-            arguments.port, arguments.state_dir, arguments.region, arguments.account, arguments.stock_interpreter
+            arguments.port,
+            arguments.state_dir,
+            arguments.region,
+            arguments.account,
+            routes,
+            stock_interpreter=arguments.stock_interpreter,
         )
         # Threads may be inside requests that nobody waits for any more.
         os._exit(status)
@@ -29,7 +35,9 @@ def main() -> int:
         return deploy.deploy(arguments)
     from drawbridge_emulator import machines
 
-    return machines.run(arguments.endpoint_url, arguments.region, arguments.account, arguments.state_dir)
+    return machines.run(
+        arguments.endpoint_url, arguments.region, arguments.account, arguments.state_dir, arguments.box_endpoint_url
+    )
 
 
 def _end_with_stdin() -> None:
@@ -44,6 +52,13 @@ def _parser() -> argparse.ArgumentParser:
     programs = parser.add_subparsers(dest="program", required=True)
     serve = programs.add_parser("serve", help="run the emulated AWS")
     serve.add_argument("--port", type=int, required=True)
+    serve.add_argument(
+        "--route",
+        action="append",
+        default=[],
+        metavar="CALLER=URL",
+        help="the endpoint of one function, by its role, or of `states`, instead of the emulator's own; repeatable",
+    )
     serve.add_argument("--stock-interpreter", action="store_true", help="run state machines as MiniStack does")
     deploy = programs.add_parser("deploy", help="deploy the template into it, as sam deploy would")
     deploy.add_argument("--template", type=Path, required=True)
@@ -52,6 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     deploy.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="template parameters")
     deploy.add_argument("--out", type=Path, required=True, help="where to write outputs and keys, as JSON")
     machines = programs.add_parser("machines", help="play the machines of its instances")
+    machines.add_argument("--box-endpoint-url", help="the endpoint that the machines are told of, if it is another")
     for program in (deploy, machines):
         program.add_argument("--endpoint-url", required=True)
     for program in (serve, machines):

@@ -1,11 +1,20 @@
-"""Lambda: what a function inherits, and schedules that fire on time."""
+"""Lambda: what a function inherits, where its failures go, and schedules that fire on time."""
 
 from __future__ import annotations
 
+import json
+import logging
 import os
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+from ministack.core.responses import get_region
 from ministack.services import eventbridge, lambda_svc, scheduler
+
+from drawbridge_emulator.iam import RoleRefused
+
+LOG = logging.getLogger(__name__)
 
 SCHEDULE_LOOK_SECONDS = 1
 """How often schedules are looked at. MiniStack's 10 s would make rate(1 minute) up to ten seconds late."""
@@ -23,7 +32,11 @@ EMULATOR_SETTINGS = (
 )
 
 
-def install() -> None:
+def install(client_for: Callable[[str, str, str], Any], routes: Mapping[str, str]) -> None:
+    """`client_for(role_arn, service, region)` gives the client with which a function's role publishes its failures;
+    `routes`, the endpoint of a function whose name ends with its role, instead of the emulator's own.
+    """
+    _publish_failures_as_the_role(client_for)
     scheduler._SCHEDULE_TICK_INTERVAL = SCHEDULE_LOOK_SECONDS
     eventbridge._SCHEDULER_TICK_INTERVAL = SCHEDULE_LOOK_SECONDS
     build = lambda_svc._provided_worker_env
@@ -35,8 +48,39 @@ def install() -> None:
         for name in EMULATOR_SETTINGS:
             if name not in own:
                 environment.pop(name, None)
+        role = config["FunctionName"].rpartition("-")[2]
+        if role in routes:
+            environment["AWS_ENDPOINT_URL"] = routes[role]
         # One folder that functions may write to, as on AWS.
         environment["TMPDIR"] = os.environ["TMPDIR"]
         return environment
 
     lambda_svc._provided_worker_env = clean
+
+
+def _publish_failures_as_the_role(client_for: Callable[[str, str, str], Any]) -> None:
+    """An OnFailure topic hears of an asynchronous invocation that failed for good, if the function's role may publish there.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    """
+    route = lambda_svc._route_async_failure
+
+    def route_or_publish(target: str, function: str, event: Any, result: dict[str, Any]) -> None:
+        if ":sns:" not in target:
+            route(target, function, event, result)
+            return
+        config = lambda_svc._functions[function]["config"]
+        record = {
+            "version": "1.0",
+            "requestContext": {"functionArn": config["FunctionArn"], "condition": "RetriesExhausted"},
+            "requestPayload": event,
+            "responseContext": {"functionError": result.get("function_error") or "Unhandled"},
+            "responsePayload": result.get("body"),
+        }
+        try:
+            client = client_for(config["Role"], "sns", get_region())
+            client.publish(TopicArn=target, Message=json.dumps(record))
+        except (BotoCoreError, ClientError, RoleRefused) as error:
+            LOG.error("the failure of %s is lost: %s", function, error)
+
+    lambda_svc._route_async_failure = route_or_publish

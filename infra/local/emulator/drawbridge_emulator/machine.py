@@ -23,6 +23,10 @@ MARKER = "DRAWBRIDGE_MACHINE"
 ROOM = "DRAWBRIDGE_MACHINES"
 """And the one that tells the processes of all machines of one emulator."""
 
+FURTHER = "environment"
+"""The file beside the machines' folders with further `NAME=value` lines for machines that start from now on: a test
+shifts their clocks with it."""
+
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 SHUTDOWN = r"""#!/bin/sh
@@ -38,7 +42,9 @@ for argument in "$@"; do
     *) echo "shutdown: '$argument' is not emulated" >&2; exit 1 ;;
   esac
 done
-echo $(($(date +%s) + ${when#+} * 60)) >"$note.new" && mv "$note.new" "$note"
+# The machine's clock may be a shifted one; the note is for a reader outside.
+now=$(LD_PRELOAD='' date +%s)
+echo $((now + ${when#+} * 60)) >"$note.new" && mv "$note.new" "$note"
 """
 
 
@@ -88,6 +94,7 @@ class Machine:
             "AWS_REGION": self.metadata.region,
             MARKER: str(self._home),
             ROOM: str(programs.parent),
+            **_further(programs.parent / FURTHER),
         }
         with open(self._folder / "console.log", "ab") as console:
             return subprocess.Popen(
@@ -144,6 +151,11 @@ class Machine:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
+
+
+def _further(file: Path) -> dict[str, str]:
+    lines = file.read_text().splitlines() if file.exists() else []
+    return dict(line.split("=", 1) for line in lines)
 
 
 def _home(folder: Path) -> Path:

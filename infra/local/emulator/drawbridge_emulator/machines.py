@@ -29,8 +29,8 @@ RENEW_SECONDS = 300
 LOG = logging.getLogger("machines")
 
 
-def run(endpoint_url: str, region: str, account: str, state_dir: Path) -> int:
-    """Plays machines until SIGTERM or SIGINT."""
+def run(endpoint_url: str, region: str, account: str, state_dir: Path, box_endpoint_url: str | None) -> int:
+    """Plays machines until SIGTERM or SIGINT. They are told of `box_endpoint_url`, if it is given."""
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(asctime)s machines %(message)s", force=True)
     logging.getLogger("botocore").setLevel(logging.WARNING)
     folder = state_dir.resolve() / "machines"
@@ -39,7 +39,7 @@ def run(endpoint_url: str, region: str, account: str, state_dir: Path) -> int:
     stop = threading.Event()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, lambda *_: stop.set())
-    room = Room(endpoint_url, region, account, folder)
+    room = Room(endpoint_url, region, account, folder, box_endpoint_url or endpoint_url)
     LOG.info("watching %s", endpoint_url)
     try:
         while not stop.wait(LOOK_SECONDS):
@@ -55,8 +55,8 @@ def run(endpoint_url: str, region: str, account: str, state_dir: Path) -> int:
 class Room:
     """The machines that run, by instance id."""
 
-    def __init__(self, endpoint_url: str, region: str, account: str, folder: Path) -> None:
-        self._endpoint_url, self._region, self._account, self._folder = endpoint_url, region, account, folder
+    def __init__(self, endpoint_url: str, region: str, account: str, folder: Path, box_endpoint_url: str) -> None:
+        self._box_endpoint_url, self._region, self._account, self._folder = box_endpoint_url, region, account, folder
         self._ec2, self._iam, self._sts = (
             clients.root(name, endpoint_url, region, account) for name in ("ec2", "iam", "sts")
         )
@@ -103,7 +103,7 @@ class Room:
         try:
             metadata = self._metadata(instance)
             self._machines[instance_id] = Machine(
-                self._folder / instance_id, self._programs, metadata, self._endpoint_url
+                self._folder / instance_id, self._programs, metadata, self._box_endpoint_url
             )
             LOG.info("start %s at %s role=%s", instance_id, metadata.address, metadata.role or "none")
         except (OSError, ClientError) as error:

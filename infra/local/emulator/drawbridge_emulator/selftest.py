@@ -36,7 +36,7 @@ class Bench:
     def __init__(self, endpoint_url: str, region: str) -> None:
         self.endpoint_url = endpoint_url
         self.region = region
-        names = ("ec2", "events", "iam", "s3", "sqs", "ssm", "stepfunctions")
+        names = ("cloudwatch", "ec2", "events", "iam", "s3", "sns", "sqs", "ssm", "stepfunctions")
         self._clients = {name: clients.root(name, endpoint_url, region, ACCOUNT) for name in names}
 
     def root(self, service: str) -> Any:
@@ -137,6 +137,35 @@ def a_timed_out_execution_is_reported(bench: Bench) -> None:
     _expect(ended["status"], "TIMED_OUT")
     messages = _until(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"), "no event came")
     _expect(json.loads(messages[0]["Body"])["detail"]["executionArn"], ended["executionArn"])
+
+
+def what_cannot_be_delivered_is_buried_and_the_alarm_tells(bench: Bench) -> None:
+    sqs, events, sns = bench.root("sqs"), bench.root("events"), bench.root("sns")
+    urls, arns = {}, {}
+    for name, service in (("buried", "events"), ("told", "sns")):
+        arns[name] = f"arn:aws:sqs:{bench.region}:{ACCOUNT}:{name}"
+        sending = _allow("sqs:SendMessage", arns[name]) | {"Principal": {"Service": f"{service}.amazonaws.com"}}
+        urls[name] = sqs.create_queue(QueueName=name, Attributes={"Policy": _policy(sending)})["QueueUrl"]
+    topic = sns.create_topic(Name="alarms")["TopicArn"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arns["told"])
+    bench.root("cloudwatch").put_metric_alarm(
+        AlarmName="buried",
+        Namespace="AWS/SQS",
+        MetricName="ApproximateNumberOfMessagesVisible",
+        Dimensions=[{"Name": "QueueName", "Value": "buried"}],
+        Statistic="Maximum",
+        Period=60,
+        EvaluationPeriods=1,
+        Threshold=0,
+        ComparisonOperator="GreaterThanThreshold",
+        AlarmActions=[topic],
+    )
+    nobody = {"Id": "n", "Arn": f"arn:aws:lambda:{bench.region}:{ACCOUNT}:function:nobody"}
+    events.put_rule(Name="buried", EventPattern=json.dumps({"source": ["selftest"]}))
+    events.put_targets(Rule="buried", Targets=[nobody | {"DeadLetterConfig": {"Arn": arns["buried"]}}])
+    events.put_events(Entries=[{"Source": "selftest", "DetailType": "t", "Detail": "{}"}])
+    for name, what in (("told", "no alarm came"), ("buried", "nothing was buried")):
+        _until(lambda name=name: sqs.receive_message(QueueUrl=urls[name]).get("Messages"), what)
 
 
 def a_state_machine_without_rights_is_denied(bench: Bench) -> None:
@@ -251,6 +280,7 @@ def a_user_gets_what_the_policy_says_and_a_wrong_secret_gets_nothing(bench: Benc
 CHECKS: tuple[Check, ...] = (
     a_heartbeat_expires_and_is_caught,
     a_timed_out_execution_is_reported,
+    what_cannot_be_delivered_is_buried_and_the_alarm_tells,
     a_state_machine_without_rights_is_denied,
     an_aborted_execution_stays_aborted,
     a_launch_template_is_applied_and_its_role_must_be_passed,

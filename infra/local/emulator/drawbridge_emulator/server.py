@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from drawbridge_emulator import processes
@@ -29,8 +30,10 @@ class Unusable(Exception):
     """Why the emulator cannot serve; one line for the user."""
 
 
-def serve(port: int, state_dir: Path, region: str, account: str, stock_interpreter: bool = False) -> int:
-    """Serves until SIGTERM or SIGINT. Returns the exit status."""
+def serve(
+    port: int, state_dir: Path, region: str, account: str, routes: Mapping[str, str], stock_interpreter: bool = False
+) -> int:
+    """Serves until SIGTERM or SIGINT. Returns the exit status. `routes` are endpoints for some callers, by name."""
     state_dir = state_dir.resolve()
     state_dir.mkdir(parents=True, exist_ok=True)
     try:
@@ -41,8 +44,8 @@ def serve(port: int, state_dir: Path, region: str, account: str, stock_interpret
         logging.basicConfig(filename=state_dir / "emulator.log", level=logging.INFO, format=LOG_FORMAT, force=True)
         # It logs each failed state as a dump of its syntax tree; what failed, `stepfunctions` says in a line.
         logging.getLogger("moto").setLevel(logging.CRITICAL)
-        _install(port)
-        _install_interpreter(port, stock_interpreter)
+        _install(port, routes)
+        _install_interpreter(routes.get("states", _url(port)), stock_interpreter)
         # Not asyncio.run: it would wait for the threads that requests run on.
         asyncio.new_event_loop().run_until_complete(_run(port, region, stock_interpreter))
     except Unusable as reason:
@@ -94,24 +97,26 @@ def _url(port: int) -> str:
     return f"http://{HOST}:{port}"
 
 
-def _install(port: int) -> None:
+def _install(port: int, routes: Mapping[str, str]) -> None:
     """Patches MiniStack and moto. Imports are here because they read the environment."""
-    from drawbridge_emulator import ec2, ec2_authorization, functions, iam, images
+    from drawbridge_emulator import alarms, delivery, ec2, ec2_authorization, functions, iam, images
 
     iam.install()
     iam.CHECKS["ec2"] = ec2_authorization.checks
     ec2.install(port)
     images.install()
-    functions.install()
+    functions.install(iam.RoleClients(_url(port), "lambda").get, routes)
+    delivery.install(iam.RoleClients(_url(port), "scheduler").get)
+    alarms.install()
 
 
-def _install_interpreter(port: int, stock: bool) -> None:
+def _install_interpreter(endpoint_url: str, stock: bool) -> None:
     from drawbridge_emulator import iam, interpreter, stepfunctions, stock_interpreter
 
     if stock:
         stock_interpreter.install()
     else:
-        interpreter.install(iam.RoleClients(_url(port), "states").get)
+        interpreter.install(iam.RoleClients(endpoint_url, "states").get)
         stepfunctions.install()
 
 

@@ -44,7 +44,7 @@ const CLOCK_SLACK: Duration = Duration::from_secs(15 * 60);
 /// Backs up, once.
 ///
 /// # Errors
-/// See [`RunError`]. Busy and too soon are no errors but [`Exit::Later`].
+/// See [`RunError`]. Busy, too soon and too often are no errors but [`Exit::Later`].
 pub async fn run(config: &Config, ui: &Ui) -> Result<Exit, RunError> {
     state_file::prepare(&config.state_dir)?;
     let _lock = match Lock::take(&config.state_dir)? {
@@ -104,6 +104,13 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
             Start::TooSoon { retry_after } => {
                 ui.warn(&format!("too soon after the last run: the next may begin at {}", report::moment(retry_after)));
                 return Ok(RunOutcome::TooSoon { retry_after });
+            }
+            Start::DailyLimit { allowed, retry_after } => {
+                let at = report::moment(retry_after);
+                ui.warn(&format!(
+                    "the last 24 hours have had all the runs that the stack allows, {allowed} (MaxRunsPerDay): the next may begin at {at}"
+                ));
+                return Ok(RunOutcome::DailyLimit { retry_after });
             }
             Start::Turned(generation) if turned => return Err(RunError::TurnedTwice(generation)),
             Start::Turned(generation) => {

@@ -88,7 +88,7 @@ impl Record {
         let exit = match &outcome {
             Ok(RunOutcome::Verified) if complete => Exit::Done,
             Ok(RunOutcome::Verified) => Exit::Incomplete,
-            Ok(RunOutcome::Busy { .. } | RunOutcome::TooSoon { .. }) => Exit::Later,
+            Ok(RunOutcome::Busy { .. } | RunOutcome::TooSoon { .. } | RunOutcome::DailyLimit { .. }) => Exit::Later,
             Ok(RunOutcome::Failed { .. } | RunOutcome::Stale { .. }) | Err(_) => Exit::Failed,
         };
         self.last.outcome = match &outcome {
@@ -140,7 +140,7 @@ impl fmt::Display for Summary<'_> {
                 writeln!(f, "  snapshot  {id}: {files} files, {}", human_bytes(*file_bytes))?;
                 write!(f, "  crossed   {} objects, {}", last.objects, human_bytes(last.bytes))?;
             }
-            RunOutcome::Busy { .. } | RunOutcome::TooSoon { .. } => {
+            RunOutcome::Busy { .. } | RunOutcome::TooSoon { .. } | RunOutcome::DailyLimit { .. } => {
                 write!(f, "Nothing crossed; what was backed up locally crosses with the next run.")?;
             }
             RunOutcome::Failed { .. } => write!(f, "The run failed.")?,
@@ -165,7 +165,8 @@ pub(super) fn moment(at: Timestamp) -> String {
     match at.duration_since(Timestamp::now()).as_secs() {
         ..=0 => format!("{clock}, which is now"),
         seconds @ 1..=90 => format!("{clock}, in {seconds} s"),
-        seconds => format!("{clock}, in {} min", (seconds + 59) / 60),
+        seconds @ 91..=7200 => format!("{clock}, in {} min", (seconds + 59) / 60),
+        seconds => format!("{clock}, in {} h", (seconds + 3599) / 3600),
     }
 }
 

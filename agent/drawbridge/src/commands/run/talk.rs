@@ -39,6 +39,7 @@ pub(super) enum Start {
     Started { run: RunId, vault: VaultRepository, heartbeat: Duration, deadline: Timestamp },
     Busy { run: RunId, until: Timestamp },
     TooSoon { retry_after: Timestamp },
+    DailyLimit { allowed: u32, retry_after: Timestamp },
     Turned(Generation),
 }
 
@@ -74,6 +75,7 @@ pub(super) async fn start(
         }
         StartAnswer::Busy { run, until } => Start::Busy { run, until },
         StartAnswer::TooSoon { retry_after } => Start::TooSoon { retry_after },
+        StartAnswer::DailyLimit { allowed, retry_after } => Start::DailyLimit { allowed, retry_after },
         StartAnswer::TooMuch { ceiling, declared, allowed } => {
             return Err(RunError::TooMuch { ceiling, declared, allowed });
         }

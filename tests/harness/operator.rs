@@ -1,0 +1,132 @@
+use std::path::PathBuf;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+
+use crate::{Rig, wait_until};
+
+/// What an operator does with a stack by hand: calls to services that the product's own programs never speak to.
+impl Rig {
+    /// One call of boto3's, with the operator's rights.
+    pub fn call(&self, service: &str, operation: &str, parameters: Value) -> Value {
+        let call = json!({"service": service, "operation": operation, "parameters": parameters});
+        serde_json::from_str(&self.operators_script("call.py", &call.to_string())).unwrap()
+    }
+
+    /// The ARN of the topic that hears of bad endings.
+    pub fn topic(&self) -> String {
+        let stack = self.stack();
+        format!("arn:aws:sns:{}:{}:drawbridge-{}-failures", stack.region, stack.account, stack.site)
+    }
+
+    /// Takes away layer 2: the rule that destroys what a bad ending leaves.
+    pub fn without_the_event_rule(&self) {
+        let rules = self.call("events", "list_rules", json!({}));
+        let names = rules["Rules"].as_array().unwrap().iter().map(|rule| rule["Name"].as_str().unwrap());
+        let ours: Vec<_> = names.filter(|name| name.contains("RunEndedBadly")).collect();
+        assert_eq!(ours.len(), 1, "{rules}");
+        self.call("events", "disable_rule", json!({"Name": ours[0]}));
+    }
+
+    /// Takes away every means of ours to terminate a box: `destroy` may not, whoever calls it.
+    pub fn without_terminations(&self) {
+        let roles = self.call("iam", "list_roles", json!({}));
+        let names = roles["Roles"].as_array().unwrap().iter().map(|role| role["RoleName"].as_str().unwrap());
+        let ours: Vec<_> = names.filter(|name| name.contains("DestroyFunctionRole")).collect();
+        assert_eq!(ours.len(), 1, "{roles}");
+        let deny = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Deny", "Action": "ec2:TerminateInstances", "Resource": "*"},
+        ]});
+        let policy = json!({"RoleName": ours[0], "PolicyName": "broken", "PolicyDocument": deny.to_string()});
+        self.call("iam", "put_role_policy", policy);
+    }
+
+    /// The gate's process on the one machine that runs in place of a box.
+    pub fn gate(&self) -> GateProcess {
+        let room = format!("DRAWBRIDGE_MACHINES={}", self.folder().join("stack/machines").display());
+        let processes =
+            std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let gates: Vec<_> = processes.filter_map(|pid| GateProcess::of(pid.parse().ok()?, &room)).collect();
+        let [gate] = gates.as_slice() else { panic!("gates: {gates:?}") };
+        gate.clone()
+    }
+}
+
+/// A gate that runs.
+#[derive(Debug, Clone)]
+pub struct GateProcess {
+    pid: Pid,
+    /// The folder of its machine.
+    machine: PathBuf,
+}
+
+impl GateProcess {
+    fn of(pid: i32, room: &str) -> Option<Self> {
+        let read = |what: &str| std::fs::read(format!("/proc/{pid}/{what}")).ok();
+        let environment = String::from_utf8_lossy(&read("environ")?).into_owned();
+        let is_gate = read("cmdline")?.starts_with(b"./drawbridge-gate");
+        let mut variables = environment.split('\0');
+        let machine = variables.clone().find_map(|variable| variable.strip_prefix("DRAWBRIDGE_MACHINE="))?;
+        let is_ours = variables.any(|variable| variable == room);
+        (is_gate && is_ours).then_some(Self { pid: Pid::from_raw(pid)?, machine: machine.into() })
+    }
+
+    /// It hangs from now on.
+    pub fn hang(&self) {
+        kill_process(self.pid, Signal::STOP).unwrap();
+    }
+
+    /// Takes away layer 4: the machine's power-off timer, as `shutdown -c` does.
+    pub fn cancel_the_power_off(&self) {
+        std::fs::remove_file(self.machine.join("power-off-at")).unwrap();
+    }
+}
+
+/// A queue that hears everything that the topic says.
+pub struct Inbox<'a> {
+    rig: &'a Rig,
+    url: String,
+    heard: Vec<String>,
+}
+
+impl<'a> Inbox<'a> {
+    /// Subscribes to the stack's topic.
+    pub fn open(rig: &'a Rig) -> Self {
+        let (topic, stack) = (rig.topic(), rig.stack());
+        let arn = format!("arn:aws:sqs:{}:{}:inbox", stack.region, stack.account);
+        let policy = json!({"Version": "2012-10-17", "Statement": [{
+            "Effect": "Allow", "Principal": {"Service": "sns.amazonaws.com"}, "Action": "sqs:SendMessage",
+            "Resource": arn, "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        }]});
+        let queue = json!({"QueueName": "inbox", "Attributes": {"Policy": policy.to_string()}});
+        let url = rig.call("sqs", "create_queue", queue)["QueueUrl"].as_str().unwrap().to_owned();
+        let attributes = json!({"RawMessageDelivery": "true"});
+        let subscription = json!({"TopicArn": topic, "Protocol": "sqs", "Endpoint": arn, "Attributes": attributes});
+        rig.call("sns", "subscribe", subscription);
+        Self { rig, url, heard: Vec::new() }
+    }
+
+    /// Waits for a message that contains all of `words`; answers it.
+    pub async fn hears(&mut self, words: &[&str], seconds: u64) -> String {
+        let says_it = |message: &&String| words.iter().all(|word| message.contains(word));
+        wait_until(seconds, &format!("the topic says {words:?}"), async || {
+            self.listen();
+            if self.heard.iter().any(|message| says_it(&message)) { Ok(()) } else { Err(format!("{:#?}", self.heard)) }
+        })
+        .await;
+        self.heard.iter().find(says_it).unwrap().clone()
+    }
+
+    /// Everything that has been said until now.
+    pub fn everything(&mut self) -> &[String] {
+        self.listen();
+        &self.heard
+    }
+
+    fn listen(&mut self) {
+        let ask = json!({"QueueUrl": self.url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 3600});
+        let messages = self.rig.call("sqs", "receive_message", ask);
+        let bodies = messages["Messages"].as_array().into_iter().flatten();
+        self.heard.extend(bodies.map(|message| message["Body"].as_str().unwrap().to_owned()));
+    }
+}
