@@ -59,8 +59,26 @@ fn sources(root: &Path, target: &str) -> Vec<PathBuf> {
     files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
 }
 
-/// Whether a file has a test function of this name.
-fn has_test(file: &Path, name: &str) -> bool {
+/// The module that a file is in its target, as tests are named after it.
+fn module(file: &Path, target: &str) -> String {
+    if target.starts_with("test:") {
+        // Named tests are in the target's own file.
+        return String::new();
+    }
+    let path = file.with_extension("");
+    let names: Vec<&str> = path.components().map(|part| part.as_os_str().to_str().unwrap()).collect();
+    let inside = names.rsplit(|name| *name == "src").next().unwrap_or_default();
+    let modules = inside.iter().filter(|name| !["main", "lib", "mod"].contains(name));
+    modules.copied().collect::<Vec<_>>().join("::")
+}
+
+/// Whether a file has the test of this full name, in its own module or in a module `tests` in it.
+fn has_test(file: &Path, target: &str, test: &str) -> bool {
+    let (within, name) = test.rsplit_once("::").unwrap_or(("", test));
+    let own = module(file, target);
+    if within != own && within != format!("{own}::tests") {
+        return false;
+    }
     let text = std::fs::read_to_string(file).unwrap();
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let is_test = |line: &&str| line.starts_with("#[test]") || line.starts_with("#[tokio::test");
@@ -81,8 +99,7 @@ fn every_mutation_finds_its_text_once_and_its_test() {
         assert_eq!(text.matches(&find).count(), 1, "{name}: how often its text occurs in {file}");
         assert_ne!(find, replace, "{name}");
         assert!(!removes.is_empty(), "{name}");
-        let function = test.rsplit("::").next().unwrap();
-        let found = sources(&root, &target).iter().any(|file| has_test(file, function));
+        let found = sources(&root, &target).iter().any(|file| has_test(file, &target, &test));
         assert!(found, "{name}: {target} has no test {test}");
         assert!(names.insert(name.clone()), "{name} is there twice");
     }

@@ -144,7 +144,7 @@ class Scratch:
         began = time.monotonic()
         code, said = self._run([*cargo(target), "--no-run"], BUILD_SECONDS)
         if code != 0:
-            return Outcome("does not compile", time.monotonic() - began, said)
+            return Outcome("does not build" if code is None else "does not compile", time.monotonic() - began, said)
         code, said = self._run([*cargo(target), "--", "--exact", test], TEST_SECONDS)
         return Outcome(verdict(code, said), time.monotonic() - began, said)
 
