@@ -51,7 +51,7 @@ impl Hands {
             Victim::Function if caller.is_function() => of(caller, None),
             Victim::Function => Vec::new(),
         };
-        ids.into_iter().map(kill).fold(false, |any, killed| any || killed)
+        ids.into_iter().filter(|id| kill(*id)).count() > 0
     }
 
     /// Stops the execution that runs. True when there was one.
