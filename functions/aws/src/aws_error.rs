@@ -96,6 +96,20 @@ impl Error for AwsError {
     }
 }
 
+/// EC2 has decided against the whole request, so there is no box, and another type or zone may fare better: no hardware,
+/// no address left, the quota of this kind of type is full, or the zone doesn't have the type.
+pub(crate) fn is_out_of_capacity(code: &str) -> bool {
+    let refusals = [
+        "InsufficientInstanceCapacity",
+        "InsufficientAddressCapacity",
+        "InsufficientFreeAddressesInSubnet",
+        "InstanceLimitExceeded",
+        "VcpuLimitExceeded",
+        "Unsupported",
+    ];
+    refusals.contains(&code)
+}
+
 /// Sources: "Error codes for the Amazon EC2 API", "Error Responses" of S3, and the Errors sections of the Step
 /// Functions and Systems Manager API references.
 fn classify(operation: &str, code: Option<&str>, status: Option<u16>) -> Kind {
@@ -114,18 +128,7 @@ fn classify(operation: &str, code: Option<&str>, status: Option<u16>) -> Kind {
         | "ParameterNotFound"
         | "NoSuchKey"
         | "NotFound" => Kind::NotFound,
-        // EC2 has decided against the whole request, so there is no box, and another type or zone may fare better: no
-        // hardware, no address left, the quota of this kind of type is full, or the zone doesn't have the type.
-        "InsufficientInstanceCapacity"
-        | "InsufficientAddressCapacity"
-        | "InsufficientFreeAddressesInSubnet"
-        | "InstanceLimitExceeded"
-        | "VcpuLimitExceeded"
-        | "Unsupported"
-            if operation == "ec2:RunInstances" =>
-        {
-            Kind::Capacity
-        }
+        code if operation == "ec2:RunInstances" && is_out_of_capacity(code) => Kind::Capacity,
         "Throttling"
         | "ThrottlingException"
         | "ThrottledException"

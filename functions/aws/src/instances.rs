@@ -11,6 +11,7 @@ use drawbridge_domain::tags::{APP, APP_VALUE, RUN, SITE, Tags};
 use drawbridge_wire::{InstanceId, RunId, Site};
 
 use crate::convert::{field, timestamp};
+use crate::retry::CapacityIsFinal;
 use crate::{Aws, AwsError};
 
 /// One launch. Image, role, metadata options and shutdown behaviour are the launch template's.
@@ -81,6 +82,8 @@ impl Instances for Aws {
             )
             .user_data(STANDARD.encode(launch.user_data))
             .set_tag_specifications(Some(tagged.map(|of| tag_specification(of, launch.tags)).into()))
+            .customize()
+            .config_override(aws_sdk_ec2::config::Builder::new().retry_classifier(CapacityIsFinal))
             .send()
             .await
             .map_err(|error| AwsError::sdk(RUN_INSTANCES, error))?;

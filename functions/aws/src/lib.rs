@@ -19,6 +19,7 @@ mod instances;
 mod looks;
 mod parameters;
 pub mod removal;
+mod retry;
 mod runtime;
 mod settings;
 mod task_tokens;

@@ -32,6 +32,13 @@ pub fn throttled(protocol: Protocol) -> Answer {
     error(protocol, status, code, "a fault that a test injected")
 }
 
+/// EC2 has no machine of that kind left; it says so with the status of an internal error.
+#[must_use]
+pub fn no_capacity() -> Answer {
+    let message = "We currently do not have sufficient capacity in the Availability Zone you requested";
+    error(Protocol::Query, 500, "InsufficientInstanceCapacity", message)
+}
+
 /// EC2 doesn't know the instance that a call names.
 #[must_use]
 pub fn instance_not_found() -> Answer {

@@ -41,7 +41,7 @@ pub struct Recording {
 /// # Panics
 /// When that run breaks anything.
 pub async fn record(site: &mut Site) -> Recording {
-    let clean = Case { name: "no fault".to_owned(), faults: Vec::new(), fails_in: None, all_strike: true };
+    let clean = Case { name: "no fault".to_owned(), is_borne: true, ..Case::together([]) };
     let report = site.play(&clean).await;
     assert!(report.broken.is_empty(), "a run without faults: {:?}", report.broken);
     let seen = site.proxy().board().seen();

@@ -79,6 +79,15 @@ pub struct Call {
     pub action: String,
 }
 
+impl Call {
+    /// Whether it asks for something and changes nothing.
+    #[must_use]
+    pub fn is_look(&self) -> bool {
+        let operation = self.action.split_once(':').map_or("", |(_, operation)| operation);
+        ["Describe", "Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb))
+    }
+}
+
 impl fmt::Display for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.caller.name(), self.action)
@@ -124,8 +133,15 @@ pub enum Effect {
         /// Seconds.
         seconds: u64,
     },
+    /// Done at once, and the answer comes so late that nobody waits for it any more.
+    DelayAnswer {
+        /// Seconds.
+        seconds: u64,
+    },
     /// Done, and the answer arrives as something else.
     Garble,
+    /// EC2 has no machine of the kind that is asked for, where it is asked for; nothing is done.
+    NoCapacity,
     /// Instances aren't visible yet: none is found, and one that is named is not there.
     Hide,
     /// Half of the body arrives, then the connection is cut.
@@ -228,7 +244,9 @@ impl fmt::Display for Effect {
             Self::LoseAnswer => f.write_str("answer lost"),
             Self::Twice => f.write_str("done twice"),
             Self::Delay { seconds } => write!(f, "late by {seconds} s"),
+            Self::DelayAnswer { seconds } => write!(f, "answer late by {seconds} s"),
             Self::Garble => f.write_str("answer garbled"),
+            Self::NoCapacity => f.write_str("no capacity"),
             Self::Hide => f.write_str("instances hidden"),
             Self::CutUpload => f.write_str("half of the body"),
             Self::FlipBit => f.write_str("a bit flipped"),
@@ -250,15 +268,26 @@ pub struct Case {
     /// The state that must fail, if it is known beforehand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fails_in: Option<String>,
+    /// Whether the run must end well all the same.
+    #[serde(default)]
+    pub is_borne: bool,
     /// Whether every one of the faults must strike.
     pub all_strike: bool,
 }
 
 impl Case {
+    /// A case of several faults, which must all strike.
+    #[must_use]
+    pub fn together(faults: impl Into<Vec<Fault>>) -> Self {
+        let faults = faults.into();
+        let name = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        Self { name, faults, fails_in: None, is_borne: false, all_strike: true }
+    }
+
     /// A case of one fault, which must strike.
     #[must_use]
     pub fn single(fault: Fault) -> Self {
-        Self { name: fault.to_string(), faults: vec![fault], fails_in: None, all_strike: true }
+        Self::together([fault])
     }
 }
 
@@ -270,12 +299,19 @@ mod tests {
     fn a_case_survives_its_file() {
         let call = Call { caller: Caller::Destroy, action: "ec2:TerminateInstances".to_owned() };
         let faults = vec![
+            Fault::first(call.clone(), Effect::NoCapacity),
             Fault::first(call.clone(), Effect::Kill { victim: Victim::Function, when: When::After }),
             Fault::Call { call, nth: 2, times: FOR_GOOD, effect: Effect::Delay { seconds: 3 } },
             Fault::DropEvent,
             Fault::Clock { whose: Clock::Box, minutes: -10 },
         ];
-        let case = Case { name: "several".to_owned(), faults, fails_in: Some("X".to_owned()), all_strike: false };
+        let case = Case {
+            name: "several".to_owned(),
+            faults,
+            fails_in: Some("X".to_owned()),
+            is_borne: true,
+            all_strike: false,
+        };
         let text = serde_json::to_string(&case).unwrap();
         assert_eq!(serde_json::from_str::<Case>(&text).unwrap(), case, "{text}");
     }

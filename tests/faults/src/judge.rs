@@ -30,6 +30,10 @@ impl Site {
                 report.broke(0, format!("the fault did not strike: {fault}"));
             }
         }
+        let ended = || ran.executions.iter().map(|(execution, _)| execution.status.as_str()).collect::<Vec<_>>();
+        if case.is_borne && (ran.agent.code != 0 || ended() != ["SUCCEEDED"]) {
+            report.broke(0, format!("one verified run was to come of it, and {:?} did", ended()));
+        }
         let Some(expected) = &case.fails_in else { return };
         let failed = ran.executions.first().and_then(|(_, passages)| failing_state(passages));
         if failed != Some(expected.as_str()) {

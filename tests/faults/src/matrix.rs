@@ -28,6 +28,12 @@ pub fn effects_at(call: &Call, seen: &Seen) -> Vec<(Effect, u32)> {
     if seen.answered_with_body {
         effects.push((Effect::Garble, 1));
     }
+    if call.caller.is_function() && !call.is_look() {
+        effects.extend([(Effect::LoseAnswer, FOR_GOOD), (Effect::DelayAnswer { seconds: patience(call.caller) }, 1)]);
+    }
+    if call.action == "ec2:RunInstances" {
+        effects.extend([(Effect::NoCapacity, 1), (Effect::NoCapacity, FOR_GOOD)]);
+    }
     if ["ec2:DescribeInstances", "ec2:TerminateInstances"].contains(&call.action.as_str()) {
         effects.push((Effect::Hide, HIDDEN));
     }
@@ -55,6 +61,19 @@ pub fn effects_at(call: &Call, seen: &Seen) -> Vec<(Effect, u32)> {
     effects
 }
 
+/// Whether a run bears it: what happens once is asked for again, and what is done twice is done once.
+const fn is_borne(effect: &Effect, times: u32) -> bool {
+    let passes =
+        matches!(effect, Effect::Fail | Effect::Throttle | Effect::LoseAnswer | Effect::Twice | Effect::NoCapacity);
+    passes && times < FOR_GOOD
+}
+
+/// The state that fails when this call does for good: the one that makes it, or that runs the function which makes it.
+fn state_of<'a>(call: &Call, states: &'a [State]) -> Option<&'a State> {
+    let of_function = Call { caller: Caller::States, action: format!("lambda:Invoke {}", call.caller.name()) };
+    states.iter().find(|state| state.call.as_ref().is_some_and(|its| its == call || *its == of_function))
+}
+
 /// All single faults. `seen` is what a clean run called.
 ///
 /// # Panics
@@ -63,39 +82,36 @@ pub fn effects_at(call: &Call, seen: &Seen) -> Vec<(Effect, u32)> {
 pub fn singles(seen: &BTreeMap<Call, Seen>, states: &[State]) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for (call, how) in seen {
-        let state = states.iter().find(|state| state.call.as_ref() == Some(call));
         for (effect, times) in effects_at(call, how) {
-            // What fails for good fails in the state that calls it, unless it is the last one's business to go on.
-            let fails = times == FOR_GOOD && effect == Effect::Fail;
+            let is_refused = times == FOR_GOOD && matches!(effect, Effect::Fail | Effect::NoCapacity);
+            let fails_in = state_of(call, states).filter(|_| is_refused).map(|state| state.name.clone());
+            let is_borne = is_borne(&effect, times);
             let fault = Fault::Call { call: call.clone(), nth: 1, times, effect };
-            let fails_in = state.filter(|_| fails).map(|state| state.name.clone());
-            cases.push(Case { fails_in, ..Case::single(fault) });
+            cases.push(Case { fails_in, is_borne, ..Case::single(fault) });
         }
     }
     for state in states {
         let uncovered = state.call.as_ref().is_some_and(|call| !seen.contains_key(call));
         assert!(!uncovered, "the clean run never was in {}, so no fault would strike there", state.name);
     }
-    cases.extend(whole_runs(states));
+    cases.extend(whole_runs(seen, states));
     cases
 }
 
-/// Faults that last a run, and the pairs that have to be there because one alone shows nothing.
-fn whole_runs(states: &[State]) -> Vec<Case> {
+/// Faults that last a run, and those that have to come together because one alone shows nothing.
+fn whole_runs(seen: &BTreeMap<Call, Seen>, states: &[State]) -> Vec<Case> {
     let mut cases = Vec::new();
     for whose in [Clock::Agent, Clock::Box] {
         cases.extend([-10, 10].map(|minutes| Case::single(Fault::Clock { whose, minutes })));
     }
+    let for_good = |call: &Call, effect| Fault::Call { call: call.clone(), nth: 1, times: FOR_GOOD, effect };
     for call in states.iter().filter_map(|state| state.call.as_ref()) {
-        let at = |effect| Fault::first(call.clone(), effect);
-        let stopped = vec![Fault::DropEvent, at(Effect::Stop { when: When::After })];
-        let failed =
-            vec![Fault::DropEvent, Fault::Call { call: call.clone(), nth: 1, times: FOR_GOOD, effect: Effect::Fail }];
-        for faults in [stopped, failed] {
-            let name = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-            cases.push(Case { name, faults, fails_in: None, all_strike: true });
-        }
+        let stopped = Fault::first(call.clone(), Effect::Stop { when: When::After });
+        cases.extend([stopped, for_good(call, Effect::Fail)].map(|fault| Case::together([Fault::DropEvent, fault])));
     }
+    // Nobody is told that the run is over, and whoever finds out by itself is held up.
+    let undoing = seen.keys().filter(|call| call.caller == Caller::Destroy && !call.is_look());
+    cases.extend(undoing.map(|call| Case::together([Fault::DropEvent, for_good(call, Effect::Throttle)])));
     cases
 }
 
@@ -119,6 +135,7 @@ mod tests {
         assert!(named.contains(&"states lambda:Invoke weigh: execution stopped before it is done"), "{named:?}");
         let fails = cases.iter().find(|case| case.fails_in.is_some());
         assert_eq!(fails.and_then(|case| case.fails_in.as_deref()), Some("WeighBox"));
+        assert!(cases.iter().any(|case| case.is_borne && case.name.ends_with("throttled, 2 times")), "{named:?}");
     }
 
     #[test]

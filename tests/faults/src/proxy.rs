@@ -19,7 +19,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::answer::{Answer, garbled, instance_not_found, internal_error, no_instances, throttled};
+use crate::answer::{Answer, garbled, instance_not_found, internal_error, no_capacity, no_instances, throttled};
 use crate::board::Board;
 use crate::call::{Protocol, identify};
 use crate::fault::{Call, Caller, Effect, Victim, When};
@@ -180,6 +180,12 @@ impl<'a> Exchange<'a> {
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
                 self.pass().await
             }
+            Effect::DelayAnswer { seconds } => {
+                let answer = self.pass().await;
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                answer
+            }
+            Effect::NoCapacity => Ok(no_capacity()),
             Effect::Garble => self.forward().await.map(|(answer, body)| garbled(answer, &body)),
             Effect::Hide if self.call.action == "ec2:TerminateInstances" => Ok(instance_not_found()),
             Effect::Hide => Ok(no_instances()),

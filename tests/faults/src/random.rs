@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use crate::board::Seen;
-use crate::fault::{Call, Case, Fault};
+use crate::fault::{Call, Case, Clock, Fault};
 use crate::matrix::effects_at;
 
 /// The most faults in one run.
 const MOST_FAULTS: u64 = 4;
 
-/// The latest call of its kind that a fault begins at.
-const LATEST: u64 = 3;
+/// At which call of its kind a fault begins: most calls are made once or twice a run.
+const BEGINNINGS: [u32; 6] = [1, 1, 1, 2, 2, 3];
+
+/// One fault in so many is one that lasts the whole run.
+const WHOLE_RUN: u64 = 12;
 
 /// SplitMix64: small, and the same in every release of every library.
 #[derive(Debug, Clone)]
@@ -41,20 +44,24 @@ impl Dice {
 #[must_use]
 pub fn random(seen: &BTreeMap<Call, Seen>, count: u64, seed: u64) -> Vec<Case> {
     let calls: Vec<(&Call, &Seen)> = seen.iter().collect();
+    let clock = |whose, minutes| Fault::Clock { whose, minutes };
+    let (agents, boxs) = (Clock::Agent, Clock::Box);
+    let whole_runs = [Fault::DropEvent, clock(agents, -10), clock(agents, 10), clock(boxs, -10), clock(boxs, 10)];
     (0..count)
         .map(|number| {
             let mut dice = Dice::new(seed.wrapping_mul(0x1_0000_0000).wrapping_add(number));
-            let faults = (0..=dice.throw(MOST_FAULTS)).map(|_| {
+            let faults = (0..1 + dice.throw(MOST_FAULTS)).map(|_| {
+                if dice.throw(WHOLE_RUN) == 0 {
+                    return dice.choose(&whole_runs).clone();
+                }
                 let (call, how) = *dice.choose(&calls);
                 let (effect, times) = dice.choose(&effects_at(call, how)).clone();
-                let nth = u32::try_from(1 + dice.throw(LATEST)).unwrap();
-                Fault::Call { call: call.clone(), nth, times, effect }
+                Fault::Call { call: call.clone(), nth: *dice.choose(&BEGINNINGS), times, effect }
             });
             Case {
                 name: format!("random {seed}/{number}"),
-                faults: faults.collect(),
-                fails_in: None,
                 all_strike: false,
+                ..Case::together(faults.collect::<Vec<_>>())
             }
         })
         .collect()
@@ -67,9 +74,8 @@ pub fn pairs(singles: &[Case], count: u64, seed: u64) -> Vec<Case> {
     (0..count)
         .map(|_| {
             let (one, other) = (dice.choose(singles).clone(), dice.choose(singles).clone());
-            let name = format!("{} + {}", one.name, other.name);
-            let faults = one.faults.into_iter().chain(other.faults).collect();
-            Case { name, faults, fails_in: None, all_strike: false }
+            let faults: Vec<Fault> = one.faults.into_iter().chain(other.faults).collect();
+            Case { all_strike: false, ..Case::together(faults) }
         })
         .collect()
 }

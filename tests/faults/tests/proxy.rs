@@ -73,7 +73,7 @@ async fn met(effect: Effect) -> (Result<(u16, Bytes), hyper::Error>, Vec<(String
 
 #[tokio::test]
 async fn a_failure_before_the_effect_never_arrives() {
-    for (effect, status) in [(Effect::Fail, 500), (Effect::Throttle, 400)] {
+    for (effect, status) in [(Effect::Fail, 500), (Effect::Throttle, 400), (Effect::NoCapacity, 500)] {
         let (got, arrived) = met(effect).await;
         assert_eq!((got.unwrap().0, arrived.len()), (status, 0));
     }
@@ -128,4 +128,15 @@ async fn what_is_late_is_done_even_when_nobody_waits_any_more() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert_eq!(arrived.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_is_answered_late_was_done_at_once() {
+    let (port, arrived) = service().await;
+    let proxy = Proxy::start(port).await;
+    let named = Call { caller: Caller::Verify, action: "ssm:GetParameter".to_owned() };
+    proxy.board().arm(&[Fault::first(named, Effect::DelayAnswer { seconds: 2 })]);
+    let url = proxy.routes()["verify"].clone();
+    assert!(tokio::time::timeout(Duration::from_secs(1), call(&url)).await.is_err());
+    assert_eq!((proxy.board().under_way(), arrived.lock().unwrap().len()), (1, 1));
 }
