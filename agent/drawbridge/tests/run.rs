@@ -276,6 +276,14 @@ async fn a_run_that_is_stopped_in_the_cloud_stops_the_crossing_with_the_cloud_s_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_completion_whose_answer_was_lost_is_still_followed_to_its_verdict() {
+    let site = Site::new().await;
+    site.stack.script(Script::CompleteUnanswered);
+    site.run().await.assert(0, "verified at rest");
+    site.assert_vault_is_whole();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_fails_makes_the_exit_code_3_though_the_rest_is_verified() {
     let site = Site::new().await;
     let mut config = fs::read_to_string(&site.config).unwrap();

@@ -4,7 +4,6 @@ use aws_sdk_ec2::config::retry::{ClassifyRetry, RetryAction};
 use aws_sdk_ec2::error::ProvideErrorMetadata;
 use aws_sdk_ec2::operation::run_instances::RunInstancesError;
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
-use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
 
 use crate::aws_error::is_out_of_capacity;
 
@@ -34,6 +33,7 @@ impl ClassifyRetry for CapacityIsFinal {
 mod tests {
     use aws_sdk_ec2::error::ErrorMetadata;
     use aws_smithy_runtime_api::client::interceptors::context::{Error, Input};
+    use aws_smithy_runtime_api::client::orchestrator::OrchestratorError;
 
     use super::*;
 

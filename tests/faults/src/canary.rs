@@ -25,8 +25,10 @@ pub(crate) async fn in_run(site: &Site, ran: &Ran) -> Vec<String> {
         for (key, _) in rig.versions(&format!("runs/{}/", execution.name)).await {
             found.extend(holds(&object(rig, &key).await, secrets, &key));
         }
-        if !site.watch().of_run(&execution.name).ids.is_empty() {
-            found.extend(holds(&rig.user_data(&execution.name).await, secrets, "user data"));
+        let boxes = site.watch().of_run(&execution.name);
+        assert_eq!(boxes.user_data.len(), boxes.ids.len(), "of each box the user data was read: {boxes:?}");
+        for data in &boxes.user_data {
+            found.extend(holds(data, secrets, "user data"));
         }
     }
     found

@@ -69,9 +69,11 @@ const fn is_borne(effect: &Effect, times: u32) -> bool {
 }
 
 /// The state that fails when this call does for good: the one that makes it, or that runs the function which makes it.
+/// What `destroy` can't do, the box may yet do itself, while that is tried again.
 fn state_of<'a>(call: &Call, states: &'a [State]) -> Option<&'a State> {
     let of_function = Call { caller: Caller::States, action: format!("lambda:Invoke {}", call.caller.name()) };
-    states.iter().find(|state| state.call.as_ref().is_some_and(|its| its == call || *its == of_function))
+    let is_its = |its: &Call| its == call || (*its == of_function && call.caller != Caller::Destroy);
+    states.iter().find(|state| state.call.as_ref().is_some_and(is_its))
 }
 
 /// All single faults. `seen` is what a clean run called.

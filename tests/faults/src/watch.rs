@@ -1,10 +1,10 @@
 //! Looks at EC2 all the time: which boxes there are, of which run, and until when.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, InstanceAttributeName};
 use drawbridge_local::{Clients, StackDescription};
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
@@ -21,6 +21,8 @@ pub struct Boxes {
     pub at_once: usize,
     /// When one was last seen alive.
     pub last_alive: Option<Timestamp>,
+    /// The user data of each, as anyone with DescribeInstanceAttribute reads it; EC2 soon forgets what has ended.
+    pub user_data: Vec<String>,
 }
 
 /// The watching task. Dropping it ends it.
@@ -48,7 +50,7 @@ impl Watch {
     /// What was seen of a run's boxes.
     #[must_use]
     pub fn of_run(&self, run: &str) -> Boxes {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(run).cloned().unwrap_or_default()
+        lock(&self.seen).get(run).cloned().unwrap_or_default()
     }
 }
 
@@ -70,11 +72,28 @@ async fn look(clients: &Clients, site: &str, into: &Mutex<BTreeMap<String, Boxes
         let run = run.and_then(|tag| tag.value()).unwrap_or_default().to_owned();
         now.entry(run).or_default().insert(instance.instance_id().unwrap_or_default().to_owned());
     }
-    let mut seen = into.lock().unwrap_or_else(PoisonError::into_inner);
     for (run, ids) in now {
+        let known = lock(into).get(&run).map(|boxes| boxes.ids.clone()).unwrap_or_default();
+        let mut user_data = Vec::new();
+        for id in ids.difference(&known) {
+            user_data.extend(user_data_of(clients, id).await);
+        }
+        let mut seen = lock(into);
         let boxes = seen.entry(run).or_default();
         boxes.at_once = boxes.at_once.max(ids.len());
         boxes.last_alive = Some(Timestamp::now());
+        boxes.user_data.extend(user_data);
         boxes.ids.extend(ids);
     }
+}
+
+async fn user_data_of(clients: &Clients, instance: &str) -> Option<String> {
+    let attribute = clients.ec2.describe_instance_attribute().instance_id(instance);
+    let attribute = attribute.attribute(InstanceAttributeName::UserData).send().await.ok()?;
+    let data = aws_smithy_types::base64::decode(attribute.user_data()?.value()?).ok()?;
+    String::from_utf8(data).ok()
+}
+
+fn lock(seen: &Mutex<BTreeMap<String, Boxes>>) -> MutexGuard<'_, BTreeMap<String, Boxes>> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

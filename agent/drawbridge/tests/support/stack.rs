@@ -39,6 +39,14 @@ pub enum Script {
     HeartbeatClosed(Failure),
     /// The verdict of the next complete run is bad.
     VerdictBad,
+    /// The next "complete" is heard, its answer is lost, and what is asked again finds the run closed.
+    CompleteUnanswered,
+}
+
+impl Script {
+    const fn is_about_a_report(&self) -> bool {
+        matches!(self, Self::HeartbeatClosed(_) | Self::VerdictBad | Self::CompleteUnanswered)
+    }
 }
 
 #[derive(Default)]
@@ -267,12 +275,9 @@ impl TestStack {
                 (Report::Complete, Some(Script::VerdictBad)) => failed("VerdictBad", "VerifyBackup: 2 missing"),
                 (Report::Complete, _) => SessionAnswer::Verified { verdict: good() },
             };
-            if matches!(state.script.front(), Some(Script::HeartbeatClosed(_) | Script::VerdictBad)) {
-                state.script.pop_front();
-            }
-            let closed = request.report == Report::Heartbeat;
+            let script = state.script.pop_front_if(|script| script.is_about_a_report());
             state.current = Some((request.run, next));
-            if closed {
+            if matches!(script, Some(Script::HeartbeatClosed(_) | Script::CompleteUnanswered)) {
                 drop(state);
                 return Ok(Ok(json!(ReportAnswer::Closed)));
             }

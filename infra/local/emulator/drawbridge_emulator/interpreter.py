@@ -15,12 +15,16 @@ from collections.abc import Callable
 from typing import Any
 
 import jsonata
+from botocore.exceptions import BotoCoreError
+from botocore.parsers import ResponseParserError
 from ministack.services import stepfunctions as ministack_states
 from moto.stepfunctions.parser.api import (
     EvaluationFailedEventDetails,
     HistoryEventType,
+    TaskFailedEventDetails,
     TaskTimedOutEventDetails,
 )
+from moto.stepfunctions.parser.asl.component.common.error_name.custom_error_name import CustomErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.error_name import ErrorName
 from moto.stepfunctions.parser.asl.component.common.error_name.failure_event import (
     FailureEvent,
@@ -72,6 +76,7 @@ def install(client_for: Callable[[str, str, str], Any]) -> None:
     _make_task_tokens_single_use()
     _name_heartbeat_timeouts()
     _let_reported_errors_have_reserved_names()
+    _name_lost_and_unreadable_answers()
     _call_services_as_the_role(client_for)
 
 
@@ -318,6 +323,35 @@ def _let_reported_errors_have_reserved_names() -> None:
 
     for module in (state_fail, state_task_service_callback):
         module.CustomErrorName = ReportedError
+
+
+def _name_lost_and_unreadable_answers() -> None:
+    """SdkClientException of the service, as AWS calls what its own SDK stumbles over. moto calls it States.Runtime, which
+    nothing catches or tries again on AWS."""
+    from_error = StatesTask._from_error
+    stumbling = (BotoCoreError, ResponseParserError, UnicodeDecodeError)
+
+    def from_error_named(self: Any, env: Environment, ex: Exception) -> FailureEvent:
+        if not isinstance(ex, stumbling):
+            return from_error(self, env=env, ex=ex)
+        service = self.resource.service_name
+        if service == "aws-sdk":
+            service = self._normalise_service_error_name(self.resource.api_name)
+        name = f"{service[0].upper()}{service[1:]}.SdkClientException"
+        details = TaskFailedEventDetails(
+            resourceType=self._get_sfn_resource_type(),
+            resource=self._get_sfn_resource(),
+            error=name,
+            cause=f"Unable to execute HTTP request: {ex}",
+        )
+        return FailureEvent(
+            env=env,
+            error_name=CustomErrorName(name),
+            event_type=HistoryEventType.TaskFailed,
+            event_details=EventDetails(taskFailedEventDetails=details),
+        )
+
+    StatesTask._from_error = from_error_named
 
 
 # --- Calls to other services -----------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from drawbridge_emulator.machine import ROOM, Machine, install_programs
 from drawbridge_emulator.trust import trusts
 
 LOOK_SECONDS = 0.25
+POWERED_OFF_SECONDS = 5.0
+"""How long EC2 takes to see that a machine has powered itself off. On AWS, some seconds, and more for a slow shutdown."""
 SESSION_SECONDS = 3600
 RENEW_SECONDS = 300
 """A role's keys are renewed when they would end within this time."""
@@ -64,8 +67,8 @@ class Room:
         self._machines: dict[str, Machine] = {}
         self._ended: set[str] = set()
         """Instances whose machine is over, though they still run: it powered itself off, or could not start."""
-        self._powered_off: set[str] = set()
-        """Those of them that EC2 has yet to be told of."""
+        self._powered_off: dict[str, float] = {}
+        """Those of them that EC2 has yet to see, and when it does, by the monotonic clock."""
 
     def look(self) -> None:
         """Starts and ends machines until they agree with the instances."""
@@ -88,10 +91,12 @@ class Room:
                 # First the machine: on AWS, too, nothing runs any more when the instance changes its state.
                 self._end(instance_id, "it powered itself off")
                 self._ended.add(instance_id)
-                self._powered_off.add(instance_id)
-        self._powered_off &= running
-        for instance_id in list(self._powered_off):
-            self._tell(instance_id)
+                self._powered_off[instance_id] = time.monotonic() + POWERED_OFF_SECONDS
+        for instance_id, seen_at in list(self._powered_off.items()):
+            if instance_id not in running:
+                del self._powered_off[instance_id]
+            elif time.monotonic() >= seen_at:
+                self._tell(instance_id)
 
     def clear(self) -> None:
         """Ends every machine."""
@@ -124,7 +129,7 @@ class Room:
         behavior = answer["InstanceInitiatedShutdownBehavior"]["Value"]
         change = self._ec2.terminate_instances if behavior == "terminate" else self._ec2.stop_instances
         change(InstanceIds=[instance_id])
-        self._powered_off.discard(instance_id)
+        del self._powered_off[instance_id]
         LOG.info("%s %s", behavior, instance_id)
 
     def _metadata(self, instance: dict[str, Any]) -> Metadata:

@@ -131,20 +131,24 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
     let limit = until(deadline) + CLOCK_SLACK;
     let crossing = cross(config, cloud, ui, &prepared, &run, key, &mut journal, heartbeat);
     let crossed = tokio::time::timeout(limit, crossing).await.unwrap_or(Err(CrossError::Deadline.into()));
-    if let Err(RunError::Cross(CrossError::Closed)) = crossed {
-        // The stack knows why; it is worth more than that it did.
+    if matches!(crossed, Err(RunError::Cross(CrossError::Closed))) {
+        // The stack knows why, and that is worth more than that it did: the run may have failed there, or it has heard that
+        // all has crossed and its answer was lost.
         record.closed();
-        return Err(talk::await_failure(cloud, &run).await?.unwrap_or(CrossError::Closed.into()));
+        ui.stage(&format!("Waiting for the end of run {run}"));
+    } else {
+        crossed?;
+        record.crossed();
+        ui.stage("Verifying");
     }
-    crossed?;
-    record.crossed();
-    ui.stage("Verifying");
     let verdict = talk::await_verdict(cloud, &run).await;
     record.closed();
     if let Err(RunError::Bad(_) | RunError::VerdictBad(_)) = verdict {
         journal.forget()?;
     }
-    verdict.map(|_| RunOutcome::Verified)
+    verdict?;
+    record.crossed();
+    Ok(RunOutcome::Verified)
 }
 
 async fn in_background(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<Prepared, RunError> {

@@ -96,7 +96,7 @@ pub(super) async fn await_open(cloud: &Cloud, run: &RunId) -> Result<Opened, Run
     }
 }
 
-/// Waits for the verdict of a run whose upload is complete.
+/// Waits for the verdict of a run whose upload is complete, or for the failure of one that was closed.
 pub(super) async fn await_verdict(cloud: &Cloud, run: &RunId) -> Result<VerdictSummary, RunError> {
     match poll(cloud, run, LONGEST_WAIT, is_open).await? {
         Some(SessionAnswer::Verified { verdict }) if verdict.verdict == Verdict::Good => Ok(verdict),
@@ -109,14 +109,6 @@ pub(super) async fn await_verdict(cloud: &Cloud, run: &RunId) -> Result<VerdictS
             Err(RunError::Late { run: run.clone(), what: "verify and end" })
         }
     }
-}
-
-/// The failure with which a run ended that was closed under our hands; `None` if it hasn't ended soon.
-pub(super) async fn await_failure(cloud: &Cloud, run: &RunId) -> Result<Option<RunError>, RunError> {
-    Ok(match poll(cloud, run, END_WAIT, is_open).await? {
-        Some(SessionAnswer::Failed { failure }) => Some(RunError::Failed { run: run.clone(), failure }),
-        _ => None,
-    })
 }
 
 /// Says that everything has crossed.
