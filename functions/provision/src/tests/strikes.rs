@@ -12,8 +12,11 @@ use crate::undo::undo;
 
 const OLDER: &str = "home-20261123T190000Z";
 
-/// What a run may meet, each leading to other calls.
-fn scenes() -> [(&'static str, fn() -> Cloud); 5] {
+/// What a run may meet.
+type Scene = (&'static str, fn() -> Cloud);
+
+/// Each leads to other calls.
+fn scenes() -> [Scene; 5] {
     [
         ("a launch", Cloud::default),
         ("no capacity anywhere", || Cloud { refusals: RefCell::new([Kind::Capacity; 4].into()), ..Cloud::default() }),
@@ -54,7 +57,8 @@ async fn whatever_call_fails_while_the_run_is_aborted_nothing_stays() {
                 cloud.hides_launched.set(hides);
                 cloud.strike.set(Some(Strike { call, takes_effect, aborts: true }));
                 let at = format!("{scene}: call {call} of {calls:?}, effect: {takes_effect}, hidden: {hides}");
-                let error = provision(&cloud).await.expect_err(&at);
+                let error = provision(&cloud).await.map_err(|error| error.chain());
+                assert!(error.is_err(), "{at}");
                 let left = (of_the_run(&cloud), cloud.rules.borrow().len(), cloud.parameters.borrow().len());
                 assert_eq!(left, (0, 0, 0), "{at}: {error:?}");
             }
