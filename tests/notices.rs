@@ -87,7 +87,8 @@ async fn a_stopped_run_whose_box_could_not_be_destroyed_is_told_of_with_what_is_
     let gave_up: Value = serde_json::from_str(&inbox.hears(&["DestroyIncomplete"], SOON).await).unwrap();
     let end = &gave_up["requestPayload"]["detail"];
     assert_eq!((&end["name"], &end["status"]), (&json!(open.run), &json!("ABORTED")));
-    assert_eq!(end["cause"], "a \"test\"", "{gave_up}");
+    // Such an event holds no cause; the execution that it names does.
+    assert!(end["executionArn"].as_str().unwrap().ends_with(open.run.as_str()), "{gave_up}");
     let why = gave_up["responsePayload"]["errorMessage"].as_str().unwrap();
     assert!(why.contains(&instance) && why.contains("UnauthorizedOperation"), "what, and why: {why}");
     assert!(why.contains("; destroyed: "), "and what has gone in the last try: {why}");
