@@ -182,10 +182,20 @@ fn every_bad_end_reaches_destroy_and_the_topic_and_the_sweeper_asks_for_a_sweep(
     let template = template();
     let resources = &template["Resources"];
     let events = &resources["DestroyFunction"]["Properties"]["Events"];
-    let told = ["FailedRule", "CutShortRule"].map(|rule| &resources[rule]["Properties"]);
-    let told: Vec<&str> = told.into_iter().flat_map(|rule| statuses(&rule["EventPattern"])).collect();
     assert_eq!(statuses(&events["RunEndedBadly"]["Properties"]["Pattern"]), ["FAILED", "TIMED_OUT", "ABORTED"]);
-    assert_eq!(told, ["FAILED", "TIMED_OUT", "ABORTED"], "each once, so that a run has one message");
+    assert_eq!(
+        statuses(&resources["FailedRule"]["Properties"]["EventPattern"]),
+        ["FAILED"],
+        "the others destroy tells"
+    );
+    let answers = &resources["DestroyFunction"]["Properties"]["EventInvokeConfig"]["DestinationConfig"]["OnSuccess"];
+    assert!(format!("{answers:?}").contains(":event-bus/default"), "{answers:?}");
+    let notices = &resources["NoticeRule"]["Properties"];
+    let answer = wire::DestroyAnswer { notice: Some("a word".into()), ..wire::DestroyAnswer::default() };
+    let told = |answer: &wire::DestroyAnswer| serde_json::to_value(answer).unwrap().get("notice").is_some();
+    assert!(told(&answer) && !told(&wire::DestroyAnswer::default()), "an answer without a notice passes no rule");
+    assert_eq!(notices["EventPattern"]["detail"]["responsePayload"]["notice"][0]["exists"], true);
+    assert_eq!(notices["Targets"][0]["InputPath"], "$.detail.responsePayload.notice");
     assert_eq!(events["Sweep"]["Type"], "ScheduleV2");
     let input = events["Sweep"]["Properties"]["Input"].as_str().expect("the sweeper's input");
     let request: wire::DestroyRequest = serde_json::from_str(input).unwrap();
@@ -199,7 +209,7 @@ fn nothing_that_tells_of_an_end_is_dropped_in_silence() {
     let destroy = &resources["DestroyFunction"]["Properties"];
     let of_rule = |rule: &str| &resources[rule]["Properties"]["Targets"][0];
     let events = ["RunEndedBadly", "Sweep"].map(|event| &destroy["Events"][event]["Properties"]);
-    for delivery in events.into_iter().chain(["FailedRule", "CutShortRule"].map(of_rule)) {
+    for delivery in events.into_iter().chain(["FailedRule", "NoticeRule"].map(of_rule)) {
         let dead_letters = delivery["DeadLetterConfig"]["Arn"].clone();
         assert!(format!("{dead_letters:?}").contains("Undelivered.Arn"), "{delivery:?}");
         for bound in ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"] {

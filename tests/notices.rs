@@ -15,7 +15,7 @@ async fn stop(rig: &Rig) -> Execution {
 
 #[tokio::test]
 async fn a_failed_run_tells_its_first_failure_and_that_nothing_is_left() {
-    let rig = Rig::up_with(&[("HeartbeatSeconds", "600")]).await;
+    let rig = Rig::up_with(&[("HeartbeatSeconds", "300")]).await;
     let mut inbox = Inbox::open(&rig);
     let open = OpenRun::begin(&rig).await;
     let reason = "the \"disk\" is full\nand C:\\temp too";
@@ -29,24 +29,70 @@ async fn a_failed_run_tells_its_first_failure_and_that_nothing_is_left() {
     assert_eq!(inbox.everything().len(), 1, "one message a run");
 }
 
+/// Fails unless the notice names all that an operator needs: what lay there when the run ended, and that it is gone.
+#[track_caller]
+fn names_everything(said: &str, open: &OpenRun, box_id: &str) {
+    let session = format!("/{}/session", open.run);
+    for word in [open.run.as_str(), box_id, "sgr-", &session, "Left: nothing."] {
+        assert!(said.contains(word), "{word} in {said}");
+    }
+    let destroyed = said.split_once("Destroyed now: ").unwrap().1;
+    assert!(destroyed.contains(box_id), "{said}");
+}
+
+async fn box_of(rig: &Rig) -> String {
+    let left = rig.clients().leftovers(rig.stack()).await.unwrap();
+    left.instances[0].split(' ').next().unwrap().to_owned()
+}
+
 #[tokio::test]
-async fn a_stopped_run_is_told_of_and_so_is_a_box_that_could_not_be_destroyed() {
-    let rig = Rig::up_with(&[("HeartbeatSeconds", "600"), ("SweepRate", "rate(365 days)")]).await;
+async fn a_stopped_run_tells_who_stopped_it_and_what_became_of_its_box() {
+    let rig = Rig::up_with(&[("HeartbeatSeconds", "300"), ("SweepRate", "rate(365 days)")]).await;
+    let mut inbox = Inbox::open(&rig);
+    let open = OpenRun::begin(&rig).await;
+    let box_id = box_of(&rig).await;
+    stop(&rig).await;
+    let told = inbox.hears(&["was ABORTED: somebody stopped it", open.run.as_str()], SOON).await;
+    let said: String = serde_json::from_str(&told).unwrap();
+    assert!(said.contains("stopped it: a \"test\"."), "the operator's own cause: {said}");
+    names_everything(&said, &open, &box_id);
+    rig.nothing_is_left_within(15).await;
+    assert_eq!(inbox.everything().len(), 1, "one message a run");
+}
+
+#[tokio::test]
+async fn a_run_whose_event_never_came_is_told_of_when_the_sweeper_has_destroyed_it() {
+    let rig =
+        Rig::up_with(&[("HeartbeatSeconds", "300"), ("WindowBaseSeconds", "3600"), ("SweepRate", "rate(1 minute)")])
+            .await;
+    let mut inbox = Inbox::open(&rig);
+    rig.without_the_event_rule();
+    let open = OpenRun::begin(&rig).await;
+    let box_id = box_of(&rig).await;
+    stop(&rig).await;
+    let told = inbox.hears(&["was ABORTED: somebody stopped it", open.run.as_str()], 60 + SOON).await;
+    let said: String = serde_json::from_str(&told).unwrap();
+    assert!(said.contains("stopped it: a \"test\"."), "the operator's own cause: {said}");
+    names_everything(&said, &open, &box_id);
+}
+
+#[tokio::test]
+async fn a_stopped_run_whose_box_could_not_be_destroyed_is_told_of_with_what_is_left() {
+    let rig = Rig::up_with(&[("HeartbeatSeconds", "300"), ("SweepRate", "rate(365 days)")]).await;
     let mut inbox = Inbox::open(&rig);
     rig.without_terminations();
     let open = OpenRun::begin(&rig).await;
-    let stopped = stop(&rig).await;
-    let told = inbox.hears(&["ended as ABORTED", open.run.as_str()], SOON).await;
-    let said: String = serde_json::from_str(&told).unwrap();
-    assert!(said.contains(&stopped.arn) && said.contains("another message follows"), "{said}");
-
+    let instance = box_of(&rig).await;
+    stop(&rig).await;
     let gave_up: Value = serde_json::from_str(&inbox.hears(&["DestroyIncomplete"], SOON).await).unwrap();
-    let left = rig.clients().leftovers(rig.stack()).await.unwrap();
-    let instance = left.instances[0].split(' ').next().unwrap();
-    assert_eq!(gave_up["requestPayload"]["detail"]["name"], open.run.as_str());
+    let end = &gave_up["requestPayload"]["detail"];
+    assert_eq!((&end["name"], &end["status"]), (&json!(open.run), &json!("ABORTED")));
+    // Such an event holds no cause; the execution that it names does.
+    assert!(end["executionArn"].as_str().unwrap().ends_with(open.run.as_str()), "{gave_up}");
     let why = gave_up["responsePayload"]["errorMessage"].as_str().unwrap();
-    assert!(why.contains(instance) && why.contains("UnauthorizedOperation"), "what, and why: {why}");
+    assert!(why.contains(&instance) && why.contains("UnauthorizedOperation"), "what, and why: {why}");
     assert!(why.contains("; destroyed: "), "and what has gone in the last try: {why}");
+    let left = rig.clients().leftovers(rig.stack()).await.unwrap();
     assert!(left.rules.is_empty() && left.parameters.is_empty(), "the rest is gone: {left:?}");
 }
 
@@ -66,7 +112,7 @@ async fn a_run_whose_box_the_state_machine_could_not_destroy_says_so() {
 
 #[tokio::test]
 async fn a_run_that_runs_into_its_time_limit_is_destroyed_and_told_of() {
-    let rig = Rig::up_with(&[("HeartbeatSeconds", "600"), ("SweepRate", "rate(365 days)")]).await;
+    let rig = Rig::up_with(&[("HeartbeatSeconds", "300"), ("SweepRate", "rate(365 days)")]).await;
     let mut inbox = Inbox::open(&rig);
     let machine = &rig.stack().state_machine_arn;
     let described = rig.clients().sfn.describe_state_machine().state_machine_arn(machine).send().await.unwrap();
@@ -75,15 +121,17 @@ async fn a_run_that_runs_into_its_time_limit_is_destroyed_and_told_of() {
     let update = rig.clients().sfn.update_state_machine().state_machine_arn(machine);
     update.definition(definition.to_string()).send().await.unwrap();
     let open = OpenRun::begin(&rig).await;
+    let box_id = box_of(&rig).await;
     let ended = rig.latest_execution().await.ended_within(rig.clients(), 60).await;
     assert_eq!(ended.status, "TIMED_OUT");
-    inbox.hears(&["ended as TIMED_OUT", open.run.as_str()], SOON).await;
+    let told = inbox.hears(&["TIMED_OUT: it ran into its own time limit", open.run.as_str()], SOON).await;
+    names_everything(&serde_json::from_str::<String>(&told).unwrap(), &open, &box_id);
     rig.nothing_is_left_within(15).await;
 }
 
 #[tokio::test]
 async fn what_cannot_even_be_delivered_raises_the_alarm_and_is_kept() {
-    let rig = Rig::up_with(&[("HeartbeatSeconds", "600"), ("SweepRate", "rate(365 days)")]).await;
+    let rig = Rig::up_with(&[("HeartbeatSeconds", "300"), ("SweepRate", "rate(365 days)")]).await;
     let mut inbox = Inbox::open(&rig);
     let open = OpenRun::begin(&rig).await;
     rig.call("lambda", "delete_function", json!({"FunctionName": rig.stack().functions.destroy}));

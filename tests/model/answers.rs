@@ -5,10 +5,10 @@ use serde_json::Value;
 
 /// Source: `taskToken` of SendTaskSuccess in the Step Functions API reference.
 pub(crate) const TASK_TOKEN_BYTES: usize = 2048;
-/// Source: `error` of SendTaskFailure there, 256 characters; JSON writes the worst of them in six bytes.
-pub(crate) const ERROR_BYTES: usize = 6 * 256;
-/// Source: `cause` of SendTaskFailure there, 32,768 characters.
-pub(crate) const CAUSE_BYTES: usize = 6 * 32_768;
+/// Source: `error` of SendTaskFailure and of ExecutionFailedEventDetails there.
+pub(crate) const ERROR_CHARACTERS: usize = 256;
+/// Source: `cause` of the same.
+pub(crate) const CAUSE_CHARACTERS: usize = 32_768;
 /// The longest ARN or path that stands for `${...}`.
 pub(crate) const SUBSTITUTION_BYTES: usize = 256;
 /// What the Lambda integration puts around a function's answer: status, version, and HTTP headers twice.

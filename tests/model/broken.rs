@@ -69,6 +69,13 @@ fn ways() -> Vec<Broken> {
         broken("what Lambda asks to be retried isn't", RetriesAreOnPurpose, |model| {
             state(model, "ProvisionJumpBox")["Retry"][0]["ErrorEquals"] = json!(["AwsThrottled"]);
         }),
+        broken("the destruction is tried again only when Lambda fails", DestructionIsTriedAgain, |model| {
+            let lambda = state(model, "VerifyBackup")["Retry"][0]["ErrorEquals"].clone();
+            state(model, "DestroyJumpBox")["Retry"][0]["ErrorEquals"] = lambda;
+        }),
+        broken("the destruction has no second try", DestructionIsTriedAgain, |model| {
+            state(model, "DestroyJumpBox")["Retry"][0]["MaxAttempts"] = json!(0);
+        }),
         broken("an error that no function raises", MatchedErrorsExist, |model| {
             state(model, "VerifyBackup")["Retry"][0]["ErrorEquals"][0] = json!("AwsTrotthled");
         }),
@@ -124,7 +131,7 @@ fn times() -> Vec<Broken> {
 }
 
 fn payloads() -> Vec<Broken> {
-    use Property::PayloadsFit;
+    use Property::{FailuresFit, PayloadsFit};
     vec![
         broken("a cause of any length, kept twice", PayloadsFit, |model| {
             let cause = "{% $states.errorOutput.Cause %}";
@@ -135,6 +142,18 @@ fn payloads() -> Vec<Broken> {
         }),
         broken("a function that may make anything of its argument", PayloadsFit, |model| {
             state(model, "AwaitUpload")["Output"] = json!("{% $pad($states.context.Execution.Name, 300000) %}");
+        }),
+        broken("a cause of any length in a failure's words", FailuresFit, |model| {
+            state(model, "AwaitUpload")["Catch"][0]["Assign"]["failure"]["cause"] =
+                json!("{% $states.errorOutput.Cause %}");
+        }),
+        broken("a failure named by two errors", FailuresFit, |model| {
+            state(model, "BackupFailed")["Error"] = json!("{% $failure.error & $failure.error %}");
+        }),
+        broken("a cause in which every character becomes a sentence", FailuresFit, |model| {
+            let cause =
+                "{% $replace($failure.cause, /[aeiou]/, 'a vowel, which is fifty characters long, or nearly so') %}";
+            state(model, "BackupFailed")["Cause"] = json!(cause);
         }),
         broken("more in a parameter than it holds", PayloadsFit, |model| {
             let value = "{% $string({'token': $states.context.Task.Token, 'again': $states.context.Task.Token}) %}";

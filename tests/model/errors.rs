@@ -32,6 +32,11 @@ pub(crate) fn check(model: &Model) -> Vec<Flaw> {
         if let Some(wildcard) = wildcard.filter(|_| !destroys(task)) {
             flaw(Property::RetriesAreOnPurpose, format!("{wildcard} is done again, whatever it was"));
         }
+        let tries = |retrier: &&Value| retrier["MaxAttempts"].as_u64().unwrap_or(3) > 0;
+        let on_everything = |retrier: &Value| matched(retrier).eq(["States.ALL"]);
+        if destroys(task) && !list(task, "Retry").filter(tries).any(on_everything) {
+            flaw(Property::DestructionIsTriedAgain, "an error ends it at its first try".to_owned());
+        }
         let lambda = task["Resource"].as_str().is_some_and(|resource| resource.contains("lambda:invoke"));
         let missed = OF_EVERY_LAMBDA.iter().find(|error| !retried.contains(error) && !retried.contains(&"States.ALL"));
         if let Some(missed) = missed.filter(|_| lambda) {

@@ -25,15 +25,19 @@ pub(crate) enum Property {
     TheExecutionOutlastsItsParts,
     /// Retriers name what may pass by itself; only what destroys is retried whatever happened.
     RetriesAreOnPurpose,
+    /// What destroys is tried again, whatever happened.
+    DestructionIsTriedAgain,
     /// Retriers and catchers name errors that somebody raises.
     MatchedErrorsExist,
     /// No payload exceeds what Step Functions and Parameter Store take.
     PayloadsFit,
+    /// No Fail state's error or cause is longer than Step Functions takes.
+    FailuresFit,
 }
 
 impl Property {
     /// All of them.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::TargetsExist,
         Self::NothingIsUnreachable,
         Self::NothingRepeats,
@@ -45,8 +49,10 @@ impl Property {
         Self::FunctionsEndBeforeTheirStates,
         Self::TheExecutionOutlastsItsParts,
         Self::RetriesAreOnPurpose,
+        Self::DestructionIsTriedAgain,
         Self::MatchedErrorsExist,
         Self::PayloadsFit,
+        Self::FailuresFit,
     ];
 }
 

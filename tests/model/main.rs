@@ -12,6 +12,7 @@ mod flaw;
 mod paths;
 mod sizes;
 mod times;
+mod tokens;
 
 use std::collections::BTreeSet;
 

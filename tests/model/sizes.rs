@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::answers::{
-    CAUSE_BYTES, ERROR_BYTES, LAMBDA_ENVELOPE_BYTES, TASK_TOKEN_BYTES, bridge, destruction, input, run_name_bytes,
-    verdict,
+    CAUSE_CHARACTERS, ERROR_CHARACTERS, LAMBDA_ENVELOPE_BYTES, TASK_TOKEN_BYTES, bridge, destruction, input,
+    run_name_bytes, verdict,
 };
 use crate::definition::{Model, list};
-use crate::expression;
+use crate::expression::{self, Unit};
 use crate::flaw::{Flaw, Property};
 
 /// The most bytes of a state's input, output or arguments, and of all variables of one assignment. Source: "Step Functions
@@ -22,6 +22,7 @@ const MAX_PARAMETER_BYTES: usize = 4096;
 /// The largest that anything can be, as far as the states before it have been looked at.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Bounds {
+    unit: Unit,
     inputs: BTreeMap<String, usize>,
     /// By path: the variable, and each field of an object that is assigned to it.
     variables: BTreeMap<String, usize>,
@@ -31,6 +32,12 @@ impl Bounds {
     fn raise(bounds: &mut BTreeMap<String, usize>, name: &str, bytes: usize) {
         let bound = bounds.entry(name.to_owned()).or_default();
         *bound = bytes.max(*bound);
+    }
+
+    /// A variable, or a field of it, which is no longer than the whole.
+    fn variable(&self, path: &str) -> Option<usize> {
+        let whole = || self.variables.get(path.split('.').next()?);
+        self.variables.get(path).or_else(whole).copied()
     }
 
     fn assign(&mut self, assigned: &Value, place: &Place<'_>) -> Result<usize, String> {
@@ -77,7 +84,8 @@ impl Place<'_> {
 
     /// The most bytes of an expression's value itself.
     fn value(&self, bounds: &Bounds, text: &str) -> Result<usize, String> {
-        expression::longest(text.trim_start_matches("{%").trim_end_matches("%}"), &|name| self.reference(bounds, name))
+        let expression = text.trim_start_matches("{%").trim_end_matches("%}");
+        expression::longest(expression, bounds.unit, &|name| self.reference(bounds, name))
     }
 
     fn reference(&self, bounds: &Bounds, name: &str) -> Result<usize, String> {
@@ -91,12 +99,12 @@ impl Place<'_> {
             "states.context.Execution.Id" => Ok(crate::answers::SUBSTITUTION_BYTES),
             "states.context.Execution.StartTime" => Ok("\"2026-11-23T20:30:00.123456789Z\"".len()),
             "states.context.Task.Token" => Ok(TASK_TOKEN_BYTES),
-            "states.errorOutput.Error" if self.failed => Ok(ERROR_BYTES),
-            "states.errorOutput.Cause" if self.failed => Ok(CAUSE_BYTES),
-            "states.errorOutput" if self.failed => Ok(ERROR_BYTES + CAUSE_BYTES + 24),
+            "states.errorOutput.Error" if self.failed => Ok(bounds.unit.of(ERROR_CHARACTERS)),
+            "states.errorOutput.Cause" if self.failed => Ok(bounds.unit.of(CAUSE_CHARACTERS)),
+            "states.errorOutput" if self.failed => Ok(bounds.unit.of(ERROR_CHARACTERS + CAUSE_CHARACTERS) + 24),
             "states.result.Payload" => self.result.map(|payload| payload.to_string().len()).ok_or_else(unknown),
             "states.result" => self.result.map(|payload| payload.to_string().len()).ok_or_else(unknown),
-            variable => bounds.variables.get(variable).copied().ok_or_else(unknown),
+            variable => bounds.variable(variable).ok_or_else(unknown),
         }
     }
 }
@@ -146,9 +154,9 @@ fn pass(bounds: &mut Bounds, name: &str, state: &Value) -> Result<Vec<(&'static 
     Ok(found)
 }
 
-/// Every payload, every variable and every parameter's value.
-pub(crate) fn check(model: &Model) -> Vec<Flaw> {
-    let mut bounds = Bounds::default();
+/// The largest that everything gets, in these units, when the bounds have travelled through all states.
+fn settled(model: &Model, unit: Unit) -> Bounds {
+    let mut bounds = Bounds { unit, ..Bounds::default() };
     Bounds::raise(&mut bounds.inputs, model.start(), input().to_string().len());
     // Bounds travel one state a round, so that many rounds settle them in whatever order the states stand.
     for _ in model.states() {
@@ -157,8 +165,14 @@ pub(crate) fn check(model: &Model) -> Vec<Flaw> {
             let _unsettled = pass(&mut bounds, name, state);
         }
     }
+    bounds
+}
+
+/// Every payload, every variable, every parameter's value, and the words of every failure.
+pub(crate) fn check(model: &Model) -> Vec<Flaw> {
+    let mut bounds = settled(model, Unit::Bytes);
     let settled = bounds.clone();
-    let mut flaws = Vec::new();
+    let mut flaws = failures(model);
     let mut flaw = |name: &str, what: String| flaws.push(Flaw::new(Property::PayloadsFit, name, what));
     for (name, state) in model.states() {
         match pass(&mut bounds, name, state) {
@@ -183,4 +197,25 @@ pub(crate) fn check(model: &Model) -> Vec<Flaw> {
 fn parameter_value(bounds: &Bounds, name: &str, state: &Value) -> Option<Result<usize, String>> {
     let value = state["Arguments"]["Value"].as_str()?;
     Some(Place { state: name, result: None, failed: false }.value(bounds, value))
+}
+
+/// The errors and causes of the Fail states.
+fn failures(model: &Model) -> Vec<Flaw> {
+    let bounds = settled(model, Unit::Characters);
+    let mut flaws = Vec::new();
+    for (name, state) in model.states().filter(|(_, state)| state["Type"] == "Fail") {
+        let place = Place { state: name, result: None, failed: false };
+        for (field, most) in [("Error", ERROR_CHARACTERS), ("Cause", CAUSE_CHARACTERS)] {
+            let text = state[field].as_str().unwrap_or_default();
+            let length = if text.starts_with("{%") { place.value(&bounds, text) } else { Ok(text.chars().count()) };
+            match length {
+                Ok(length) if length <= most => {}
+                Ok(length) => {
+                    flaws.push(Flaw::new(Property::FailuresFit, name, format!("{field} of {length} characters")))
+                }
+                Err(what) => flaws.push(Flaw::new(Property::FailuresFit, name, format!("{field}: {what}"))),
+            }
+        }
+    }
+    flaws
 }

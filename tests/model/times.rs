@@ -142,7 +142,7 @@ pub(crate) fn check(model: &Model) -> Vec<Flaw> {
                 if waits(task) && silence > LONGEST_SILENCE {
                     flaw(Property::SilenceIsBounded, format!("{silence} s without a sign of life"));
                 }
-                // The template's words ask for this at other values of the parameters.
+                // At other values of the parameters `start` sees to this, and refuses to run.
                 if heartbeat.is_some_and(|heartbeat| heartbeat.usual >= timeout.usual) {
                     flaw(Property::TimesAreNested, "the heartbeat isn't shorter than the timeout".to_owned());
                 }

@@ -7,14 +7,23 @@ use drawbridge_wire::{DestroyAnswer, Remains};
 
 use crate::{FunctionError, Ingress, Instances, Looks, Parameters, removal};
 
-/// What couldn't be looked at or destroyed, a line each.
+/// Something that couldn't be looked at or destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missed {
+    /// Its id, or what was looked for.
+    pub what: String,
+    /// What went wrong.
+    pub why: String,
+}
+
+/// Everything that couldn't be looked at or destroyed.
 #[derive(Debug, Default)]
-pub struct Left(Vec<String>);
+pub struct Left(Vec<Missed>);
 
 impl Left {
-    /// The value; or nothing, and a line about what is left because of the error.
+    /// The value; or nothing, and a word about what is left because of the error.
     pub fn keep<T, E: Display>(&mut self, result: Result<T, E>, of: &str) -> Option<T> {
-        result.map_err(|error| self.0.push(format!("{of}: {error}"))).ok()
+        result.map_err(|error| self.0.push(Missed { what: of.to_owned(), why: error.to_string() })).ok()
     }
 
     /// The answer, if nothing is left.
@@ -53,5 +62,5 @@ pub async fn carry_out<A: Ingress + Instances + Parameters>(
         destroyed.parameters.extend(left.keep(deleted, parameter).map(|()| parameter.clone()));
     }
     let instances = going.into_iter().chain(remains.instances).collect();
-    DestroyAnswer { found: Remains { instances, ..remains }, destroyed }
+    DestroyAnswer { found: Remains { instances, ..remains }, destroyed, notice: None }
 }

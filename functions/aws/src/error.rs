@@ -1,11 +1,12 @@
 use std::error::Error;
 use std::fmt;
 
-use drawbridge_domain::reason::bounded;
+use drawbridge_domain::reason::{bounded, cut};
 use drawbridge_wire::RunId;
 use lambda_runtime::Diagnostic;
 use thiserror::Error;
 
+use crate::demolition::Missed;
 use crate::{AwsError, Kind};
 
 type Source = Box<dyn Error + Send + Sync>;
@@ -68,12 +69,20 @@ pub enum FunctionError {
     #[error("the vault can't be read")]
     VaultUnreadable(#[source] AwsError),
     /// Something that has to go is still there.
-    #[error("not everything was destroyed: {}; destroyed: {}", left.join("; "), listed(destroyed))]
+    #[error("not everything was destroyed: {}; destroyed: {}; why: {}", whats(left), listed(destroyed), whys(left))]
     DestroyIncomplete {
         /// What, and why.
-        left: Vec<String>,
+        left: Vec<Missed>,
         /// What has gone.
         destroyed: Vec<String>,
+    },
+    /// A run failed and was over, and not all of what had been made for it could be destroyed.
+    #[error("{}; of what was made for it, {left}", cut(&why.chain(), MAX_FIRST_FAILURE_BYTES))]
+    NotTakenBack {
+        /// The first failure, which names this one too.
+        why: Box<FunctionError>,
+        /// What came after it.
+        left: Box<FunctionError>,
     },
     /// Something in the stack isn't as its template made it.
     #[error("the stack is broken")]
@@ -81,6 +90,21 @@ pub enum FunctionError {
     /// A call to AWS failed.
     #[error(transparent)]
     Aws(#[from] AwsError),
+}
+
+/// How much of a reason stands behind an id. AWS's own messages may fill the whole text, and the ids of the others matter more.
+const MAX_WHY_BYTES: usize = 150;
+
+/// How much of a first failure stands before what came after it.
+const MAX_FIRST_FAILURE_BYTES: usize = 300;
+
+fn whats(left: &[Missed]) -> String {
+    left.iter().map(|missed| missed.what.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+fn whys(left: &[Missed]) -> String {
+    let whys = left.iter().map(|missed| format!("{}: {}", missed.what, cut(&missed.why, MAX_WHY_BYTES)));
+    whys.collect::<Vec<_>>().join("; ")
 }
 
 fn listed(names: &[String]) -> String {
@@ -140,6 +164,7 @@ impl FunctionError {
             Self::ManifestWrong(_) => "ManifestWrong",
             Self::VaultUnreadable(_) => "VaultUnreadable",
             Self::DestroyIncomplete { .. } => "DestroyIncomplete",
+            Self::NotTakenBack { why, .. } => why.name(),
             Self::BrokenStack(_) => "BrokenStack",
         }
     }
@@ -196,10 +221,46 @@ mod tests {
             FunctionError::ManifestWrong("hash".into()),
             FunctionError::VaultUnreadable(aws(Kind::Other)),
             FunctionError::DestroyIncomplete { left: vec![], destroyed: vec![] },
+            not_taken_back(),
             FunctionError::broken("no"),
             FunctionError::Aws(aws(Kind::Other)),
             FunctionError::Aws(aws(Kind::Throttled)),
         ]
+    }
+
+    fn not_taken_back() -> FunctionError {
+        let run: RunId = "home-20261123T203000Z".parse().unwrap();
+        let why = drawbridge_domain::launch::Over::Ended(drawbridge_domain::execution::Status::Aborted);
+        let left = FunctionError::DestroyIncomplete { left: vec![missed("i-1", "denied")], destroyed: vec![] };
+        FunctionError::NotTakenBack { why: FunctionError::RunIsOver { run, why }.into(), left: left.into() }
+    }
+
+    fn missed(what: &str, why: &str) -> Missed {
+        Missed { what: what.into(), why: why.into() }
+    }
+
+    #[test]
+    fn what_could_not_be_destroyed_is_named_whole_however_much_aws_says() {
+        let long = "x".repeat(1024);
+        let (one, other) = ("i-0123456789abcdef0", "/drawbridge/home/home-20261123T203000Z/session");
+        let left = vec![missed(one, &long), missed(other, &long)];
+        let said = FunctionError::DestroyIncomplete { left, destroyed: vec!["sgr-1".into()] }.chain();
+        assert!(
+            said.starts_with(&format!("not everything was destroyed: {one}, {other}; destroyed: sgr-1; why: {one}: x")),
+            "{said}"
+        );
+        assert!(said.contains(&format!("x; {other}: x")), "each has a reason: {said}");
+        assert!(said.len() < 512, "{} bytes", said.len());
+    }
+
+    #[test]
+    fn the_first_failure_comes_first_when_not_everything_could_be_taken_back() {
+        let error = not_taken_back();
+        assert_eq!(error.name(), "RunIsOver");
+        let said = error.chain();
+        let (first, then) = said.split_once("; of what was made for it, ").unwrap();
+        assert!(first.contains("is over") && first.contains("Aborted"), "with its own cause: {first}");
+        assert!(then.starts_with("not everything was destroyed: i-1;"), "{then}");
     }
 
     #[test]

@@ -68,6 +68,7 @@ impl<'a> Environment<'a> {
 const SITE: &str = "DRAWBRIDGE_SITE";
 const STATE_MACHINE: &str = "DRAWBRIDGE_STATE_MACHINE_ARN";
 const VAULT: &str = "DRAWBRIDGE_VAULT";
+const HEARTBEAT: &str = "DRAWBRIDGE_HEARTBEAT_SECONDS";
 const BOOT: &str = "DRAWBRIDGE_BOOT_SECONDS";
 const PORT: &str = "DRAWBRIDGE_GATE_PORT";
 const GROUP: &str = "DRAWBRIDGE_SECURITY_GROUP";
@@ -129,8 +130,16 @@ impl StartSettings {
                 bytes_per_second: env.get("DRAWBRIDGE_WINDOW_BYTES_PER_SECOND")?,
                 max_seconds: env.get("DRAWBRIDGE_WINDOW_MAX_SECONDS")?,
             },
-            heartbeat_seconds: env.get("DRAWBRIDGE_HEARTBEAT_SECONDS")?,
+            heartbeat_seconds: env.get(HEARTBEAT)?,
         };
+        let (heartbeat, shortest) = (limits.heartbeat_seconds, limits.window.shortest());
+        if heartbeat >= shortest {
+            let wrong = format!(
+                "nobody would miss a silent agent; set HeartbeatSeconds to less than the shortest window, {shortest} s, \
+                 which is WindowBaseSeconds or, if that is less, WindowMaxSeconds"
+            );
+            return Err(SettingsError::Invalid { name: HEARTBEAT, value: heartbeat.to_string(), source: wrong.into() });
+        }
         Ok(Self { state_machine: env.text(STATE_MACHINE)?, limits })
     }
 }
@@ -314,6 +323,36 @@ mod tests {
             Some(value.to_owned())
         };
         ProvisionSettings::read(&Environment::new(&read))
+    }
+
+    fn start(heartbeat: &str, base: &str, max: &str) -> Result<StartSettings, SettingsError> {
+        let read = |name: &str| {
+            let value = match name {
+                SITE => "home",
+                STATE_MACHINE => "arn:aws:states:eu-central-1:123456789012:stateMachine:backup",
+                "DRAWBRIDGE_ALLOWED_CIDR" => "0.0.0.0/0",
+                "DRAWBRIDGE_GENERATION" => "month",
+                "DRAWBRIDGE_WINDOW_BASE_SECONDS" => base,
+                "DRAWBRIDGE_WINDOW_MAX_SECONDS" => max,
+                HEARTBEAT => heartbeat,
+                _ => "900",
+            };
+            Some(value.to_owned())
+        };
+        StartSettings::read(&Environment::new(&read))
+    }
+
+    #[test]
+    fn a_heartbeat_is_shorter_than_the_shortest_window() {
+        for (heartbeat, base, max) in [("6", "30", "14400"), ("120", "600", "14400"), ("4", "5", "5")] {
+            assert_eq!(start(heartbeat, base, max).unwrap().limits.heartbeat_seconds.to_string(), heartbeat);
+        }
+        for (heartbeat, base, max) in [("600", "5", "14400"), ("600", "600", "14400"), ("60", "600", "60")] {
+            let error = start(heartbeat, base, max).unwrap_err().to_string();
+            for word in [HEARTBEAT, heartbeat, "less than the shortest window", "WindowBaseSeconds"] {
+                assert!(error.contains(word), "{word} in {error}");
+            }
+        }
     }
 
     #[test]

@@ -2,7 +2,9 @@
 
 use aws_lambda_events::event::eventbridge::EventBridgeEvent;
 use drawbridge_aws::{FunctionError, parse};
-use drawbridge_wire::DestroyRequest;
+use drawbridge_domain::execution::Status;
+use drawbridge_domain::notice::End;
+use drawbridge_wire::{DestroyRequest, RunId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -14,7 +16,20 @@ use thiserror::Error;
 struct StatusChange {
     state_machine_arn: String,
     name: String,
-    status: String,
+    status: Status,
+    error: Option<String>,
+    cause: Option<String>,
+}
+
+/// What to destroy.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// Everything of this run: its own last state asks.
+    Run(RunId),
+    /// Everything of this run: it has ended, and the event tells how.
+    Ended { run: RunId, end: End },
+    /// Everything of every run that is over or past its deadline.
+    Sweep,
 }
 
 #[derive(Debug, Error)]
@@ -25,19 +40,24 @@ enum WrongEvent {
     Running(String),
 }
 
-/// What to destroy.
-pub(crate) fn read(event: Value, state_machine: &str) -> Result<DestroyRequest, FunctionError> {
+/// Reads an event.
+pub(crate) fn read(event: Value, state_machine: &str) -> Result<Request, FunctionError> {
     if event.get("detail-type").is_none() {
-        return parse(event);
+        return Ok(match parse(event)? {
+            DestroyRequest::Run(run) => Request::Run(run),
+            DestroyRequest::Sweep {} => Request::Sweep,
+        });
     }
-    let StatusChange { state_machine_arn, name, status } = parse::<EventBridgeEvent<StatusChange>>(event)?.detail;
+    let change = parse::<EventBridgeEvent<StatusChange>>(event)?.detail;
+    let StatusChange { state_machine_arn, name, status, error, cause } = change;
     if state_machine_arn != state_machine {
         return Err(FunctionError::invalid(WrongEvent::Foreign(state_machine_arn)));
     }
-    if status == "RUNNING" {
+    if status == Status::Running {
         return Err(FunctionError::invalid(WrongEvent::Running(name)));
     }
-    name.parse().map(DestroyRequest::Run).map_err(FunctionError::invalid)
+    let run = name.parse().map_err(FunctionError::invalid)?;
+    Ok(Request::Ended { run, end: End { status, error, cause } })
 }
 
 #[cfg(test)]
@@ -58,17 +78,24 @@ mod tests {
             "detail": {
                 "executionArn": "arn", "stateMachineArn": machine, "name": name, "status": status,
                 "startDate": 1, "stopDate": null, "input": "{}", "inputDetails": {"included": true}, "output": null,
+                "error": null, "cause": "by hand",
             },
         })
     }
 
     #[test]
     fn all_three_callers_are_understood() {
-        let run = DestroyRequest::Run(RUN.parse().unwrap());
-        assert_eq!(read(json!({"run": RUN}), MACHINE).unwrap(), run);
-        assert_eq!(read(json!({"sweep": {}}), MACHINE).unwrap(), DestroyRequest::Sweep {});
-        for status in ["FAILED", "TIMED_OUT", "ABORTED", "SUCCEEDED"] {
-            assert_eq!(read(change(MACHINE, RUN, status), MACHINE).unwrap(), run, "{status}");
+        let run: RunId = RUN.parse().unwrap();
+        assert_eq!(read(json!({"run": RUN}), MACHINE).unwrap(), Request::Run(run.clone()));
+        assert_eq!(read(json!({"sweep": {}}), MACHINE).unwrap(), Request::Sweep);
+        for (name, status) in [
+            ("FAILED", Status::Failed),
+            ("TIMED_OUT", Status::TimedOut),
+            ("ABORTED", Status::Aborted),
+            ("SUCCEEDED", Status::Succeeded),
+        ] {
+            let end = End { status, error: None, cause: Some("by hand".into()) };
+            assert_eq!(read(change(MACHINE, RUN, name), MACHINE).unwrap(), Request::Ended { run: run.clone(), end });
         }
     }
 
@@ -81,6 +108,7 @@ mod tests {
             change(MACHINE, RUN, "RUNNING"),
             change("arn:aws:states:eu-central-1:123456789012:stateMachine:other", RUN, "FAILED"),
             change(MACHINE, "by-hand", "FAILED"),
+            change(MACHINE, RUN, "ODD"),
         ] {
             assert_eq!(read(event.clone(), MACHINE).unwrap_err().name(), "InvalidRequest", "{event}");
         }

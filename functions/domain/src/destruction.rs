@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use drawbridge_wire::{InstanceId, Remains, RunId, Site, Timestamp};
+use jiff::SignedDuration;
 
 use crate::execution::Status;
 use crate::launch::{Instance, InstanceState};
@@ -43,8 +44,12 @@ pub struct Condemned {
     pub going: Vec<InstanceId>,
 }
 
-/// What became of an execution; `None` when there is none of that name.
+/// What became of an execution; `None` when Step Functions shows none of that name.
 pub type Fates = BTreeMap<RunId, Option<Status>>;
+
+/// How long after its slot's beginning a run that Step Functions doesn't show may still be one that it doesn't show yet. A slot
+/// has a day at most and a run may begin at its end; an hour is far more than Step Functions ever needs.
+const UNSEEN: SignedDuration = SignedDuration::from_hours(25);
 
 /// Everything of one run.
 #[must_use]
@@ -60,18 +65,42 @@ pub fn runs_of(site: &Site, found: &Found) -> BTreeSet<RunId> {
     by_tag.chain(found.parameters.iter().filter_map(|name| parameters::run_of(site, name))).collect()
 }
 
-/// Everything of this stack whose run isn't running or whose deadline has passed. `fates` must hold every run of
-/// [`runs_of`]; one that it lacks is taken for running, so that a forgotten look-up destroys nothing.
+/// Everything of this stack that has to go whatever became of its run: its deadline has passed. Without a run or a deadline
+/// that can be read, nobody is waiting for it.
 #[must_use]
-pub fn sweep(site: &Site, found: &Found, fates: &Fates, now: Timestamp) -> Condemned {
-    let over = |run: &RunId| fates.get(run).is_some_and(|fate| *fate != Some(Status::Running));
+pub fn overdue(site: &Site, found: &Found, now: Timestamp) -> Condemned {
     let late = |tags: &Tags| deadline_of(tags).is_none_or(|deadline| deadline <= now);
+    collect(found, |tags| is_ours(tags, site) && (late(tags) || run_of(tags).is_none()), |_| false)
+}
+
+/// Everything of this stack whose run isn't running. `fates` must hold every run of [`runs_of`]; one that it lacks is taken for
+/// running, so that a forgotten look-up destroys nothing.
+#[must_use]
+pub fn dead(site: &Site, found: &Found, fates: &Fates, now: Timestamp) -> Condemned {
+    let begun_long_ago = |run: &RunId| run.slot().is_none_or(|slot| now.duration_since(slot) >= UNSEEN);
+    let over = |run: &RunId| match fates.get(run) {
+        None | Some(Some(Status::Running)) => false,
+        Some(None) => begun_long_ago(run),
+        Some(Some(_)) => true,
+    };
     collect(
         found,
-        // Without a run or a deadline that can be read, nobody is waiting for it.
-        |tags| is_ours(tags, site) && (late(tags) || run_of(tags).is_none_or(|run| over(&run))),
+        |tags| is_ours(tags, site) && run_of(tags).is_some_and(|run| over(&run)),
         |name| parameters::run_of(site, name).is_some_and(|run| over(&run)),
     )
+}
+
+impl Found {
+    /// The rest, when these have been taken care of.
+    #[must_use]
+    pub fn without(&self, remains: &Remains) -> Self {
+        let (mut instances, mut rules, mut parameters) =
+            (self.instances.clone(), self.rules.clone(), self.parameters.clone());
+        instances.retain(|instance| !remains.instances.contains(&instance.id));
+        rules.retain(|rule| !remains.rules.contains(&rule.id));
+        parameters.retain(|name| !remains.parameters.contains(name));
+        Self { instances, rules, parameters }
+    }
 }
 
 fn collect(found: &Found, tagged: impl Fn(&Tags) -> bool, named: impl Fn(&str) -> bool) -> Condemned {
@@ -141,8 +170,12 @@ mod tests {
         [(OPEN.parse().unwrap(), Some(Status::Running)), (DEAD.parse().unwrap(), dead)].into()
     }
 
-    fn swept(found: &Found, now: &str) -> Condemned {
-        sweep(&site(), found, &fates(Some(Status::Failed)), now.parse().unwrap())
+    fn all_dead(found: &Found, fates: &Fates, now: &str) -> Condemned {
+        dead(&site(), found, fates, now.parse().unwrap())
+    }
+
+    fn all_overdue(found: &Found, now: &str) -> Condemned {
+        overdue(&site(), found, now.parse().unwrap())
     }
 
     #[test]
@@ -156,19 +189,31 @@ mod tests {
     #[test]
     fn the_sweeper_takes_dead_runs_and_spares_the_open_one_and_all_that_is_not_ours() {
         let of_dead = of_run(&DEAD.parse().unwrap(), &site(), &found());
-        for fate in [None, Some(Status::Succeeded), Some(Status::Failed), Some(Status::TimedOut), Some(Status::Aborted)]
-        {
-            let now = "2026-11-23T20:40:00Z".parse().unwrap();
-            assert_eq!(sweep(&site(), &found(), &fates(fate), now), of_dead, "{fate:?}");
+        for fate in [Status::Succeeded, Status::Failed, Status::TimedOut, Status::Aborted] {
+            let condemned = all_dead(&found(), &fates(Some(fate)), "2026-11-23T20:40:00Z");
+            assert_eq!(condemned, of_dead, "{fate:?}");
         }
     }
 
     #[test]
+    fn a_run_that_step_functions_does_not_show_is_spared_until_it_should() {
+        // DEAD is the slot that began on the 23rd at 19:00.
+        let early = all_dead(&found(), &fates(None), "2026-11-24T19:59:59Z");
+        assert_eq!(early, Condemned::default());
+        let of_dead = of_run(&DEAD.parse().unwrap(), &site(), &found());
+        assert_eq!(all_dead(&found(), &fates(None), "2026-11-24T20:00:00Z"), of_dead);
+    }
+
+    #[test]
     fn at_its_deadline_even_an_open_runs_box_and_rule_go() {
-        let condemned = swept(&found(), "2026-11-23T21:00:00Z");
+        assert_eq!(all_overdue(&found(), "2026-11-23T20:59:59Z"), Condemned::default());
+        let condemned = all_overdue(&found(), "2026-11-23T21:00:00Z");
         assert_eq!(condemned.remains.instances, [id('1'), id('2')]);
         assert_eq!(condemned.remains.rules, ["open", "dead"]);
-        assert_eq!(condemned.remains.parameters.len(), 1);
+        assert!(condemned.remains.parameters.is_empty(), "they cost nothing, and only a run's end tells their time");
+        let rest = found().without(&condemned.remains);
+        assert_eq!(rest.instances.into_iter().map(|instance| instance.id).collect::<Vec<_>>(), [id('3'), id('4')]);
+        assert_eq!((rest.rules.len(), rest.parameters.len()), (2, 4));
     }
 
     #[test]
@@ -177,7 +222,7 @@ mod tests {
             let mut tags = tagged("home", OPEN, "2026-11-23T21:00:00Z");
             tags.insert(missing.to_owned(), "?".to_owned());
             let found = Found { instances: vec![instance('1', InstanceState::Stopped, tags)], ..Found::default() };
-            assert_eq!(swept(&found, "2026-11-23T20:40:00Z").remains.instances, [id('1')], "{missing}");
+            assert_eq!(all_overdue(&found, "2026-11-23T20:40:00Z").remains.instances, [id('1')], "{missing}");
         }
     }
 
@@ -201,8 +246,7 @@ mod tests {
 
     #[test]
     fn a_run_whose_fate_was_not_looked_up_is_spared() {
-        let now = "2026-11-23T20:40:00Z".parse().unwrap();
-        assert_eq!(sweep(&site(), &found(), &Fates::new(), now), Condemned::default());
+        assert_eq!(all_dead(&found(), &Fates::new(), "2026-11-23T20:40:00Z"), Condemned::default());
         let runs = runs_of(&site(), &found());
         assert_eq!(runs.into_iter().map(String::from).collect::<Vec<_>>(), [DEAD, OPEN]);
     }

@@ -1,6 +1,7 @@
 //! An execution of the state machine, as far as decisions look at it.
 
 use drawbridge_wire::Timestamp;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// What Step Functions says of an execution.
@@ -20,8 +21,9 @@ pub struct Execution {
     pub cause: Option<String>,
 }
 
-/// Where an execution stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where an execution stands, by the names that Step Functions gives it in its events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
     /// Open.
     Running,

@@ -11,6 +11,7 @@ pub mod generation;
 pub mod hash;
 pub mod key;
 pub mod launch;
+pub mod notice;
 pub mod parameters;
 pub mod phase;
 pub mod readiness;

@@ -6,9 +6,15 @@ pub const MAX_REASON_BYTES: usize = 1024;
 /// `text` on one line, without control characters, cut at [`MAX_REASON_BYTES`].
 #[must_use]
 pub fn bounded(text: &str) -> String {
+    cut(text, MAX_REASON_BYTES)
+}
+
+/// As [`bounded`], cut at `most` bytes.
+#[must_use]
+pub fn cut(text: &str, most: usize) -> String {
     let mut reason = String::new();
     for c in text.chars().map(|c| if c.is_control() { ' ' } else { c }) {
-        if reason.len() + c.len_utf8() > MAX_REASON_BYTES {
+        if reason.len() + c.len_utf8() > most {
             break;
         }
         reason.push(c);

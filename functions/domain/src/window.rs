@@ -15,6 +15,12 @@ pub struct WindowRule {
 }
 
 impl WindowRule {
+    /// The window of the smallest crossing, in seconds. No heartbeat may be as long, or nobody would miss a silent agent.
+    #[must_use]
+    pub fn shortest(&self) -> u32 {
+        self.seconds_for(0)
+    }
+
     /// The window of a crossing of `bytes`, in seconds.
     #[must_use]
     pub fn seconds_for(&self, bytes: u64) -> u32 {
@@ -48,6 +54,8 @@ mod tests {
         {
             assert_eq!(RULE.seconds_for(bytes), seconds, "{bytes} bytes");
         }
+        assert_eq!(RULE.shortest(), 60);
+        assert_eq!(WindowRule { max_seconds: 30, ..RULE }.shortest(), 30, "the ceiling may be lower");
     }
 
     #[test]

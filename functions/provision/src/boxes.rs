@@ -1,14 +1,9 @@
-//! A run has one box: this module launches it, adopts the one that is there, and takes back what is too much.
+//! A run has one box: this module launches it, or adopts the one that is there, and terminates a second one.
 
-use drawbridge_aws::demolition::{Left, carry_out};
-use drawbridge_aws::{
-    AwsError, FunctionError, Ingress, Instances, Kind, Launch, Looks, Parameters, ProvisionSettings, removal,
-};
-use drawbridge_domain::destruction::Condemned;
+use drawbridge_aws::{AwsError, FunctionError, Instances, Kind, Launch, Looks, ProvisionSettings, removal};
 use drawbridge_domain::launch::{Candidate, Plan, decide, surplus};
-use drawbridge_domain::parameters;
-use drawbridge_domain::tags::{Tags, is_of_run};
-use drawbridge_wire::{InstanceId, Remains, RunId};
+use drawbridge_domain::tags::Tags;
+use drawbridge_wire::{InstanceId, RunId};
 
 /// The run's one box.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,27 +91,4 @@ async fn find<A: Instances>(
         look += 1;
     }
     Err(error.into())
-}
-
-/// Takes back everything that was made for a run that is over. Each step is tried, whatever became of the others.
-pub(crate) async fn undo<A: Ingress + Instances + Parameters>(
-    settings: &ProvisionSettings,
-    aws: &A,
-    looks: Looks,
-    run: &RunId,
-    instance: &InstanceId,
-    why: &FunctionError,
-) -> Result<(), FunctionError> {
-    tracing::warn!(%run, %instance, ?why, "taken back");
-    let mut left = Left::default();
-    let rules = left.keep(aws.rules(&settings.security_group).await, "security group rules").unwrap_or_default();
-    let rules = rules.into_iter().filter(|rule| is_of_run(&rule.tags, &settings.site, run)).map(|rule| rule.id);
-    let remains = Remains {
-        instances: vec![instance.clone()],
-        rules: rules.collect(),
-        parameters: vec![parameters::provision(&settings.site, run)],
-    };
-    let condemned = Condemned { remains, going: Vec::new() };
-    let answer = carry_out(aws, looks, &settings.security_group, condemned, &mut left).await;
-    left.judge(answer).map(drop)
 }

@@ -18,6 +18,7 @@ use thiserror::Error;
 
 use crate::boxes::{self, Obtained};
 use crate::rivals;
+use crate::undo::undo;
 
 /// The gate's program, read and hashed once a process.
 #[derive(Debug)]
@@ -65,19 +66,41 @@ where
         window::deadline(event.started_at, settings.boot_seconds, &event.input).map_err(FunctionError::invalid)?;
     check_run(aws, &event, deadline, clock()).await?;
 
-    let record = keep_token(settings, aws, &event, deadline).await?;
+    let why = match provision(settings, gate, aws, looks, &event, deadline, &clock).await {
+        Ok(provisioned) => return Ok(provisioned),
+        Err(why) => why,
+    };
+    // An abort doesn't stop this function, and the run's own `destroy` may have looked before the launch: so whatever failed,
+    // and whether or not it took effect, nothing stays that nobody waits for. Of a run that goes on everything stays, for the
+    // state machine tries again, or destroys it; only a run that gives way to another one goes at once.
+    let ends_here =
+        matches!(why, FunctionError::RunIsOver { .. } | FunctionError::UnknownRun(_) | FunctionError::SiteTaken(_));
+    if ends_here || check_run(aws, &event, deadline, clock()).await.is_err() {
+        return Err(undo(settings, aws, looks, &event.run, why).await);
+    }
+    Err(why)
+}
+
+async fn provision<A>(
+    settings: &ProvisionSettings,
+    gate: &Gate,
+    aws: &A,
+    looks: Looks,
+    event: &ProvisionEvent,
+    deadline: Timestamp,
+    clock: impl Fn() -> Timestamp,
+) -> Result<Provisioned, FunctionError>
+where
+    A: Artifacts + Executions + Ingress + Instances + Parameters + TaskTokens + Vault,
+{
+    let record = keep_token(settings, aws, event, deadline).await?;
     rivals::make_way(settings, aws, looks, &event.run, clock()).await?;
     let tags = tags::of_run(&settings.site, &event.run, deadline);
-    let script = script(settings, gate, aws, &event, deadline).await?;
-    open_door(settings, aws, &event, &tags).await?;
+    let script = script(settings, gate, aws, event, deadline).await?;
+    open_door(settings, aws, event, &tags).await?;
     let obtained = boxes::obtain(settings, aws, looks, &event.run, &script, &tags).await?;
     let instance = obtained.instance();
-
-    // An abort doesn't stop this function: if the run ended meanwhile, its `destroy` may have looked before the launch.
-    if let Err(why) = check_launched(settings, aws, &event, deadline, clock()).await {
-        boxes::undo(settings, aws, looks, &event.run, instance, &why).await?;
-        return Err(why);
-    }
+    check_launched(settings, aws, event, deadline, clock()).await?;
     tracing::info!(run = %event.run, %instance, %deadline, "provisioned");
     if let Obtained::Adopted(instance) = &obtained {
         hear_again(settings, aws, looks, &event.run, instance, &record).await?;

@@ -5,6 +5,7 @@ mod handler;
 mod rivals;
 #[cfg(test)]
 mod tests;
+mod undo;
 
 use std::time::Duration;
 

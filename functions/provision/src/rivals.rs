@@ -3,7 +3,7 @@
 
 use drawbridge_aws::demolition::{Left, carry_out};
 use drawbridge_aws::{Executions, FunctionError, Ingress, Instances, Looks, Parameters, ProvisionSettings};
-use drawbridge_domain::destruction::{Fates, Found, runs_of, sweep};
+use drawbridge_domain::destruction::{Fates, Found, dead, overdue, runs_of};
 use drawbridge_domain::execution;
 use drawbridge_domain::launch::{InstanceState, elder, occupant};
 use drawbridge_domain::tags::{Tags, run_of};
@@ -30,17 +30,21 @@ pub(crate) async fn make_way<A: Executions + Ingress + Instances + Parameters>(
     instances.retain(|instance| others(&instance.tags) && !gone(instance.state));
     let mut found = Found { instances, rules, parameters: Vec::new() };
 
+    let mut left = Left::default();
+    let condemned = overdue(site, &found, now);
+    found = found.without(&condemned.remains);
+    let first = carry_out(aws, looks, &settings.security_group, condemned, &mut left).await;
+
     let mut fates = Fates::new();
     for other in runs_of(site, &found) {
         let arn = execution::arn(&settings.state_machine, other.as_str()).map_err(FunctionError::broken)?;
         fates.insert(other, aws.describe(&arn).await?.map(|execution| execution.status));
     }
-    let condemned = sweep(site, &found, &fates, now);
-    found.instances.retain(|instance| !condemned.remains.instances.contains(&instance.id));
-    let mut left = Left::default();
-    let answer = carry_out(aws, looks, &settings.security_group, condemned, &mut left).await;
-    let answer = left.judge(answer)?;
-    if answer.destroyed.names().next().is_some() {
+    let condemned = dead(site, &found, &fates, now);
+    found = found.without(&condemned.remains);
+    let then = carry_out(aws, looks, &settings.security_group, condemned, &mut left).await;
+    let answer = left.judge(first.and(then))?;
+    if !answer.destroyed.is_empty() {
         tracing::warn!(%run, destroyed = ?answer.destroyed, "other runs had left this");
     }
     match occupant(site, &found.instances) {

@@ -122,6 +122,7 @@ mod tests {
                 "DRAWBRIDGE_STATE_MACHINE_ARN" => "arn:aws:states:eu-central-1:123456789012:stateMachine:backup",
                 "DRAWBRIDGE_ALLOWED_CIDR" => "0.0.0.0/0",
                 "DRAWBRIDGE_GENERATION" => "month",
+                "DRAWBRIDGE_HEARTBEAT_SECONDS" => "60",
                 _ => "900",
             };
             Some(value.to_owned())

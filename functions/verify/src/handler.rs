@@ -177,6 +177,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn verifying_twice_comes_to_the_same_summary_and_changes_nothing_else() {
+        for missing in [None, Some("one")] {
+            let (vault, event) = vault();
+            missing.map(|content| vault.objects.borrow_mut().remove(&key(content)));
+            let first = verify(&vault, event.clone()).await.unwrap();
+            let after_first = vault.objects.borrow().clone();
+            assert_eq!(verify(&vault, event).await.unwrap(), first);
+            assert_eq!(*vault.objects.borrow(), after_first, "the same verdict is kept");
+            assert_eq!(first.verdict == Verdict::Good, missing.is_none());
+        }
+    }
+
+    #[tokio::test]
     async fn a_look_that_fails_is_no_verdict() {
         let (mut vault, event) = vault();
         vault.unreadable = Some(key("two"));

@@ -2,6 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -124,11 +126,21 @@ name!(
     |text| text.strip_prefix("i-").is_some_and(|id| matches!(id.len(), 8 | 17) && id.bytes().all(is_lower_hex))
 );
 
+/// How a slot's beginning is written.
+const SLOT: &str = "%Y%m%dT%H%M%SZ";
+
 impl RunId {
     /// The run of a site in the time slot that begins at `slot`.
     #[must_use]
     pub fn new(site: &Site, slot: Timestamp) -> Self {
-        Self(format!("{site}-{}", slot.strftime("%Y%m%dT%H%M%SZ")))
+        Self(format!("{site}-{}", slot.strftime(SLOT)))
+    }
+
+    /// When its slot begins; `None` when its digits are no time.
+    #[must_use]
+    pub fn slot(&self) -> Option<Timestamp> {
+        let (_, slot) = self.0.rsplit_once('-')?;
+        TimeZone::UTC.to_timestamp(DateTime::strptime(SLOT, slot).ok()?).ok()
     }
 }
 
@@ -202,6 +214,8 @@ mod tests {
         let run = RunId::new(&"home-2".parse().unwrap(), "2026-11-23T20:30:00Z".parse().unwrap());
         assert_eq!(run.as_str(), "home-2-20261123T203000Z");
         assert_eq!(run.as_str().parse::<RunId>().unwrap(), run);
+        assert_eq!(run.slot().unwrap().to_string(), "2026-11-23T20:30:00Z");
+        assert_eq!("home-20269923T203000Z".parse::<RunId>().unwrap().slot(), None);
         for wrong in ["", "home", "home-20261123", "-20261123T203000Z", "Home-20261123T203000Z", "../-20261123T203000Z"]
         {
             assert!(wrong.parse::<RunId>().is_err(), "{wrong}");

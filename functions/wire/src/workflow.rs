@@ -113,6 +113,18 @@ pub struct DestroyAnswer {
     pub found: Remains,
     /// What it destroyed of that. Boxes that were shutting down already needn't be.
     pub destroyed: Remains,
+    /// What the operator should hear of it, if anything: a rule carries it to the topic. The state machine, which tells the end
+    /// of its run itself, gets none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
+}
+
+impl DestroyAnswer {
+    /// Both together; without a notice, which is written of the whole.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { found: self.found.and(other.found), destroyed: self.destroyed.and(other.destroyed), notice: None }
+    }
 }
 
 /// What a run makes and leaves.
@@ -127,6 +139,39 @@ pub struct Remains {
 }
 
 impl Remains {
+    /// Whether there is nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.names().next().is_none()
+    }
+
+    /// What is in this and in the other.
+    #[must_use]
+    pub fn among(mut self, other: &Self) -> Self {
+        self.instances.retain(|instance| other.instances.contains(instance));
+        self.rules.retain(|rule| other.rules.contains(rule));
+        self.parameters.retain(|name| other.parameters.contains(name));
+        self
+    }
+
+    /// What is in this and not in the other.
+    #[must_use]
+    pub fn except(mut self, other: &Self) -> Self {
+        self.instances.retain(|instance| !other.instances.contains(instance));
+        self.rules.retain(|rule| !other.rules.contains(rule));
+        self.parameters.retain(|name| !other.parameters.contains(name));
+        self
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        self.instances.extend(other.instances);
+        self.rules.extend(other.rules);
+        self.parameters.extend(other.parameters);
+        self
+    }
+
     /// The name of each.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let others = self.rules.iter().chain(&self.parameters).map(String::as_str);

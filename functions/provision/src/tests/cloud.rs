@@ -19,11 +19,25 @@ use serde_json::json;
 use crate::handler::{Gate, Provisioned, handle};
 
 pub(super) const RUN: &str = "home-20261123T203000Z";
-const LOOKS: Looks = Looks { count: 3, pause: Duration::ZERO };
+pub(super) const LOOKS: Looks = Looks { count: 3, pause: Duration::ZERO };
+
+/// One call of AWS that fails, whether or not it takes effect; the run is aborted at the same moment, or goes on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strike {
+    /// Which call, counted from 0.
+    pub(super) call: usize,
+    pub(super) takes_effect: bool,
+    pub(super) aborts: bool,
+}
 
 /// A cloud in memory that does what each test needs of it.
 #[derive(Default)]
 pub(super) struct Cloud {
+    /// The calls until now.
+    pub(super) calls: RefCell<Vec<&'static str>>,
+    pub(super) strike: Cell<Option<Strike>>,
+    /// For how many looks a box that is launched can't be seen.
+    pub(super) hides_launched: Cell<u32>,
     /// What the next looks at the execution show; running once they are used up.
     pub(super) statuses: RefCell<VecDeque<Status>>,
     /// What other runs' executions show.
@@ -44,6 +58,22 @@ pub(super) struct Cloud {
     pub(super) told: RefCell<Vec<(String, BridgeReady)>>,
 }
 
+impl Cloud {
+    /// Records a call and does it, or fails it, or both.
+    fn answer<T>(&self, call: &'static str, effect: impl FnOnce() -> Result<T, AwsError>) -> Result<T, AwsError> {
+        let number = self.calls.borrow().len();
+        self.calls.borrow_mut().push(call);
+        let Some(strike) = self.strike.get().filter(|strike| strike.call == number) else { return effect() };
+        if strike.aborts {
+            *self.statuses.borrow_mut() = vec![Status::Aborted; 9].into();
+        }
+        if strike.takes_effect {
+            effect()?;
+        }
+        Err(AwsError::of_kind(call, Kind::Other))
+    }
+}
+
 impl Executions for Cloud {
     async fn running(&self, _: &str) -> Result<Vec<Listed>, AwsError> {
         unreachable!("provision lists no executions")
@@ -58,49 +88,58 @@ impl Executions for Cloud {
     }
 
     async fn describe(&self, arn: &str) -> Result<Option<Execution>, AwsError> {
-        let next = || self.statuses.borrow_mut().pop_front().unwrap_or(Status::Running);
-        let other = self.others.borrow().iter().find(|(run, _)| arn.ends_with(run)).map(|(_, status)| *status);
-        let status = other.unwrap_or_else(next);
-        let started_at = at("2026-11-23T20:30:00Z");
-        Ok(Some(Execution { status, started_at, input: None, output: None, error: None, cause: None }))
+        self.answer("states:DescribeExecution", || {
+            let next = || self.statuses.borrow_mut().pop_front().unwrap_or(Status::Running);
+            let other = self.others.borrow().iter().find(|(run, _)| arn.ends_with(run)).map(|(_, status)| *status);
+            let status = other.unwrap_or_else(next);
+            let started_at = at("2026-11-23T20:30:00Z");
+            Ok(Some(Execution { status, started_at, input: None, output: None, error: None, cause: None }))
+        })
     }
 }
 
 impl Artifacts for Cloud {
     async fn deposit(&self, _: &str, _: Bytes, _: &Sha256Digest) -> Result<(), AwsError> {
-        Ok(())
+        self.answer("s3:PutObject", || Ok(()))
     }
 
     async fn presign(&self, _: &str, _: &Sha256Digest, _: Timestamp, _: Timestamp) -> Result<String, AwsError> {
-        Ok("https://vault.example/gate?signed".into())
+        self.answer("presign", || Ok("https://vault.example/gate?signed".into()))
     }
 }
 
 impl Ingress for Cloud {
     async fn open(&self, opening: &Opening<'_>) -> Result<(), AwsError> {
-        let cidr = Some(opening.cidr.to_string());
-        if self.rules.borrow().iter().any(|rule| rule.cidr == cidr) {
-            return Err(AwsError::of_kind("ec2:AuthorizeSecurityGroupIngress", Kind::AlreadyExists));
-        }
-        let rule = Rule { id: "sgr-new".into(), cidr, port: Some(opening.port), tags: opening.tags.clone() };
-        self.rules.borrow_mut().push(rule);
-        Ok(())
+        const OPEN: &str = "ec2:AuthorizeSecurityGroupIngress";
+        self.answer(OPEN, || {
+            let cidr = Some(opening.cidr.to_string());
+            if self.rules.borrow().iter().any(|rule| rule.cidr == cidr) {
+                return Err(AwsError::of_kind(OPEN, Kind::AlreadyExists));
+            }
+            let rule = Rule { id: "sgr-new".into(), cidr, port: Some(opening.port), tags: opening.tags.clone() };
+            self.rules.borrow_mut().push(rule);
+            Ok(())
+        })
     }
 
     async fn rules(&self, _: &str) -> Result<Vec<Rule>, AwsError> {
-        Ok(self.rules.borrow().clone())
+        self.answer("ec2:DescribeSecurityGroupRules", || Ok(self.rules.borrow().clone()))
     }
 
     async fn revoke(&self, _: &str, id: &str) -> Result<(), AwsError> {
-        self.rules.borrow_mut().retain(|rule| rule.id != id);
-        Ok(())
+        self.answer("ec2:RevokeSecurityGroupIngress", || {
+            self.rules.borrow_mut().retain(|rule| rule.id != id);
+            Ok(())
+        })
     }
 }
 
 impl Parameters for Cloud {
     async fn put(&self, name: &str, _: &str) -> Result<(), AwsError> {
-        self.parameters.borrow_mut().push(name.to_owned());
-        Ok(())
+        self.answer("ssm:PutParameter", || {
+            self.parameters.borrow_mut().push(name.to_owned());
+            Ok(())
+        })
     }
 
     async fn get(&self, _: &str) -> Result<Option<String>, AwsError> {
@@ -112,15 +151,19 @@ impl Parameters for Cloud {
     }
 
     async fn delete(&self, name: &str) -> Result<(), AwsError> {
-        self.parameters.borrow_mut().retain(|kept| kept != name);
-        Ok(())
+        self.answer("ssm:DeleteParameter", || {
+            self.parameters.borrow_mut().retain(|kept| kept != name);
+            Ok(())
+        })
     }
 }
 
 impl TaskTokens for Cloud {
     async fn succeed(&self, token: &TaskToken, output: &str) -> Result<Delivery, AwsError> {
-        self.told.borrow_mut().push((token.reveal().to_owned(), serde_json::from_str(output).unwrap()));
-        Ok(Delivery::Accepted)
+        self.answer("states:SendTaskSuccess", || {
+            self.told.borrow_mut().push((token.reveal().to_owned(), serde_json::from_str(output).unwrap()));
+            Ok(Delivery::Accepted)
+        })
     }
 
     async fn fail(&self, _: &TaskToken, _: &str, _: &str) -> Result<Delivery, AwsError> {
@@ -134,7 +177,9 @@ impl TaskTokens for Cloud {
 
 impl Vault for Cloud {
     async fn list(&self, _: &str, prefix: &str) -> Result<Vec<String>, AwsError> {
-        Ok(self.vault.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+        self.answer("s3:ListBucket", || {
+            Ok(self.vault.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect())
+        })
     }
 
     async fn head(&self, _: &str, _: &str) -> Result<Option<Stored>, AwsError> {
@@ -142,7 +187,7 @@ impl Vault for Cloud {
     }
 
     async fn read(&self, _: &str, key: &str, _: usize) -> Result<Option<Vec<u8>>, AwsError> {
-        Ok(self.vault.borrow().get(key).map(|word| word.clone().into_bytes()))
+        self.answer("s3:GetObject", || Ok(self.vault.borrow().get(key).map(|word| word.clone().into_bytes())))
     }
 
     async fn write(&self, _: &str, _: &str, _: Vec<u8>) -> Result<(), AwsError> {
@@ -152,43 +197,51 @@ impl Vault for Cloud {
 
 impl Instances for Cloud {
     async fn of_run(&self, site: &Site, run: &RunId) -> Result<Vec<Instance>, AwsError> {
-        let mut seen = Vec::new();
-        for (instance, hidden) in self.boxes.borrow_mut().iter_mut().filter(|(of, _)| is_of_run(&of.tags, site, run)) {
-            match hidden {
-                0 => seen.push(instance.clone()),
-                _ => *hidden -= 1,
+        self.answer("ec2:DescribeInstances", || {
+            let (mut seen, mut boxes) = (Vec::new(), self.boxes.borrow_mut());
+            for (instance, hidden) in boxes.iter_mut().filter(|(of, _)| is_of_run(&of.tags, site, run)) {
+                match hidden {
+                    0 => seen.push(instance.clone()),
+                    _ => *hidden -= 1,
+                }
             }
-        }
-        Ok(seen)
+            Ok(seen)
+        })
     }
 
     async fn of_site(&self, site: &Site) -> Result<Vec<Instance>, AwsError> {
-        let boxes = self.boxes.borrow();
-        let seen = boxes.iter().filter(|(instance, hidden)| *hidden == 0 && is_ours(&instance.tags, site));
-        Ok(seen.map(|(instance, _)| instance.clone()).collect())
+        self.answer("ec2:DescribeInstances", || {
+            let boxes = self.boxes.borrow();
+            let seen = boxes.iter().filter(|(instance, hidden)| *hidden == 0 && is_ours(&instance.tags, site));
+            Ok(seen.map(|(instance, _)| instance.clone()).collect())
+        })
     }
 
     async fn launch(&self, launch: &Launch<'_>) -> Result<InstanceId, AwsError> {
-        self.launches.borrow_mut().push(launch.candidate.to_string());
-        if let Some(kind) = self.refusals.borrow_mut().pop_front() {
-            return Err(AwsError::of_kind("ec2:RunInstances", kind));
-        }
-        self.boxes.borrow_mut().extend(self.rival.take().map(|rival| (rival, 0)));
-        let launched = instance('b', "2026-11-23T20:31:00Z", launch.tags.clone());
-        let id = launched.id.clone();
-        self.boxes.borrow_mut().push((launched, 0));
-        Ok(id)
+        self.answer("ec2:RunInstances", || {
+            self.launches.borrow_mut().push(launch.candidate.to_string());
+            if let Some(kind) = self.refusals.borrow_mut().pop_front() {
+                return Err(AwsError::of_kind("ec2:RunInstances", kind));
+            }
+            self.boxes.borrow_mut().extend(self.rival.take().map(|rival| (rival, 0)));
+            let launched = instance('b', "2026-11-23T20:31:00Z", launch.tags.clone());
+            let id = launched.id.clone();
+            self.boxes.borrow_mut().push((launched, self.hides_launched.get()));
+            Ok(id)
+        })
     }
 
     async fn terminate(&self, id: &InstanceId) -> Result<(), AwsError> {
-        if self.unseen.get() > 0 {
-            self.unseen.set(self.unseen.get() - 1);
-            return Err(AwsError::of_kind("ec2:TerminateInstances", Kind::NotFound));
-        }
-        for (instance, _) in self.boxes.borrow_mut().iter_mut().filter(|(instance, _)| instance.id == *id) {
-            instance.state = InstanceState::ShuttingDown;
-        }
-        Ok(())
+        self.answer("ec2:TerminateInstances", || {
+            if self.unseen.get() > 0 {
+                self.unseen.set(self.unseen.get() - 1);
+                return Err(AwsError::of_kind("ec2:TerminateInstances", Kind::NotFound));
+            }
+            for (instance, _) in self.boxes.borrow_mut().iter_mut().filter(|(instance, _)| instance.id == *id) {
+                instance.state = InstanceState::ShuttingDown;
+            }
+            Ok(())
+        })
     }
 }
 

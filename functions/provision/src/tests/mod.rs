@@ -3,6 +3,7 @@
 
 mod cloud;
 mod races;
+mod strikes;
 
 use std::cell::RefCell;
 

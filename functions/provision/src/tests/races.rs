@@ -44,7 +44,7 @@ async fn what_cannot_be_taken_back_is_named_and_the_rest_is_taken_back() {
         ..Cloud::default()
     };
     let error = provision(&cloud).await.unwrap_err();
-    assert_eq!(error.name(), "DestroyIncomplete");
+    assert_eq!(error.name(), "RunIsOver", "the first failure gives its name");
     assert!(error.to_string().contains(id('b').as_str()), "{error}");
     assert!(cloud.rules.borrow().is_empty() && cloud.parameters.borrow().is_empty());
 }

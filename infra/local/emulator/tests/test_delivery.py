@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+import time
 import unittest
 import zipfile
 from typing import Any
@@ -20,6 +21,10 @@ while True:
     answer = api + event.headers["Lambda-Runtime-Aws-Request-Id"] + "/error"
     urllib.request.urlopen(urllib.request.Request(answer, data=error, method="POST"))
 """
+
+ANSWERING = FAILING.replace('{"errorType": "Meant", "errorMessage": "to fail"}', '{"notice": "a \\"word\\""}').replace(
+    '"/error"', '"/response"'
+)
 
 
 def setUpModule() -> None:
@@ -71,12 +76,12 @@ class Deliveries(unittest.TestCase):
         entry = {"Source": self.name, "DetailType": "test", "Detail": json.dumps(detail)}
         emulator.client("events").put_events(Entries=[entry])
 
-    def function(self, *statements: dict[str, Any]) -> str:
+    def function(self, *statements: dict[str, Any], program: str = FAILING) -> str:
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
             entry = zipfile.ZipInfo("bootstrap")
             entry.external_attr = 0o755 << 16
-            archive.writestr(entry, FAILING)
+            archive.writestr(entry, program)
         iam = emulator.client("iam")
         trust = _allow("lambda", "sts:AssumeRole", "*")
         del trust["Resource"]
@@ -157,6 +162,34 @@ class Deliveries(unittest.TestCase):
         record = self.received(self.inbox)
         self.assertEqual(record["requestPayload"]["detail"], {"number": 2})
         self.assertEqual(record["responsePayload"]["errorType"], "Meant")
+
+    def test_what_a_function_answers_goes_to_its_bus_if_its_role_may_put_events_there(self) -> None:
+        bus = f"arn:aws:events:{REGION}:{ACCOUNT}:event-bus/default"
+        self.allow_topic("events")
+        put = {"Effect": "Allow", "Action": "events:PutEvents", "Resource": bus}
+        arn = self.function(put, program=ANSWERING)
+        client = emulator.client("lambda")
+        client.put_function_event_invoke_config(
+            FunctionName=self.name, Qualifier="$LATEST", DestinationConfig={"OnSuccess": {"Destination": bus}}
+        )
+        self.rule(self.topic, InputPath="$.detail.responsePayload.notice")
+        pattern = {
+            "source": ["lambda"],
+            "detail": {
+                "requestContext": {"functionArn": [f"{arn}:$LATEST"]},
+                "responsePayload": {"notice": [{"exists": True}]},
+            },
+        }
+        emulator.client("events").put_rule(Name=self.name, EventPattern=json.dumps(pattern))
+        client.invoke(FunctionName=self.name, Payload=b"{}")
+        client.invoke(FunctionName=self.name, InvocationType="Event", Payload=b"{}")
+        self.assertEqual(self.received(self.inbox), 'a "word"')
+        left = emulator.client("sqs").receive_message(QueueUrl=self.inbox)
+        self.assertNotIn("Messages", left, "who waits for an answer gets it himself")
+        emulator.client("iam").delete_role_policy(RoleName=self.name, PolicyName="p")
+        client.invoke(FunctionName=self.name, InvocationType="Event", Payload=b"{}")
+        time.sleep(2)
+        self.assertNotIn("Messages", emulator.client("sqs").receive_message(QueueUrl=self.inbox))
 
     def test_a_schedule_acts_as_its_role(self) -> None:
         iam = emulator.client("iam")
