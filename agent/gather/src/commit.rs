@@ -106,3 +106,46 @@ impl Commit<'_> {
 fn lost(path: &Path) -> CatalogueError {
     CatalogueError::Io { path: PathBuf::from(path), source: io::Error::from(io::ErrorKind::NotFound) }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::ffi::OsString;
+    use std::fs::write;
+
+    use super::*;
+    use crate::catalogue::{CatalogueWriter, Header};
+    use crate::tree::Mtime;
+
+    fn file(name: &str) -> Entry {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let mtime = Mtime { seconds: 7, nanoseconds: 0 };
+        let meta = Meta { kind: Kind::File, size: 1, allocated: None, mode: 0o600, uid, gid, mtime };
+        Entry { name: OsString::from(name), meta, link: OsString::new(), fresh: false, fetched: true }
+    }
+
+    /// A complete catalogue, not named yet, of `/` with these files.
+    fn draft(path: &Path, files: &[&str]) -> Draft {
+        let root = Meta { kind: Kind::Directory, mode: 0o700, ..file("").meta };
+        let header = Header { place: "here".to_owned(), root, boot: "b".to_owned() };
+        let mut writer = CatalogueWriter::begin(path, &header).unwrap();
+        writer.add(&Folder::new(Path::new("/"), files.iter().map(|name| file(name)).collect())).unwrap();
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn a_commit_that_fails_on_the_way_leaves_the_old_catalogue_in_force() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("catalogue");
+        let staging = Staging::open(&dir.path().join("staging"), None).unwrap();
+        let mirror = MirrorDir::open_or_make(&dir.path().join("mirror")).unwrap();
+        write(dir.path().join("mirror/a"), "x").unwrap();
+        commit(draft(&path, &["a"]), None, &staging, &mirror, true).unwrap();
+        // Of this one the mirror has nothing, and nothing is staged.
+        commit(draft(&path, &["a", "b"]), None, &staging, &mirror, true).unwrap_err();
+        let mut catalogue = Catalogue::open(&path).unwrap().unwrap();
+        assert!(catalogue.entry(Path::new("/a")).unwrap().is_some());
+        assert!(catalogue.entry(Path::new("/b")).unwrap().is_none());
+        assert!(dir.path().join("mirror/a").exists());
+    }
+}

@@ -123,6 +123,7 @@ mod tests {
     use std::fs;
 
     use super::*;
+    use crate::staging::Staging;
 
     struct Folders {
         dir: tempfile::TempDir,
@@ -187,6 +188,14 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_which_nothing_can_be_recorded_stays_where_it_is() {
+        let folders = folders();
+        fs::create_dir(folders.dir.path().join("staging/growing-0.was")).unwrap();
+        try_to_grow(&folders, 4, 7).unwrap_err();
+        assert_eq!(content(&folders), "old ");
+    }
+
+    #[test]
     fn whatever_was_under_way_when_it_was_cut_off_is_put_back() {
         for (moved, appended) in [(false, ""), (true, ""), (true, "n"), (true, "new")] {
             let folders = folders();
@@ -200,7 +209,7 @@ mod tests {
                 fs::rename(&file, &growing).unwrap();
                 fs::write(&growing, format!("old {appended}")).unwrap();
             }
-            put_back(&folders.staging, Some(&folders.mirror)).unwrap();
+            Staging::open(&folders.dir.path().join("staging"), Some(&folders.mirror)).unwrap();
             assert_eq!(content(&folders), "old ", "{moved} {appended}");
             assert_eq!(file.metadata().unwrap().modified().unwrap(), before);
             // Again: nothing more happens, and a newer file isn't replaced.
@@ -214,7 +223,8 @@ mod tests {
     fn a_record_that_is_damaged_or_leads_elsewhere_moves_nothing() {
         let folders = folders();
         let outside = folders.dir.path().join("a");
-        for (path, cut) in [("/log/a", 3), ("/../a", 0), ("../a", 0), ("/nowhere/a", 0)] {
+        // Of the last one, the mirror has a file already.
+        for (path, cut) in [("/log/a", 3), ("/../a", 0), ("../a", 0), ("/nowhere/a", 0), ("/log/a", 0)] {
             let record = Record { path: path.into(), length: 1, mtime: Mtime { seconds: 0, nanoseconds: 0 } };
             let bytes = postcard::to_stdvec(&record).unwrap();
             fs::write(folders.dir.path().join("staging/growing-0.was"), &bytes[..bytes.len() - cut]).unwrap();

@@ -261,3 +261,74 @@ fn times(mtime: Mtime) -> Timestamps {
     let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds };
     Timestamps { last_access: time, last_modification: time }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs::{create_dir, read, write};
+    use std::os::unix::fs::{MetadataExt, symlink};
+
+    use super::*;
+
+    /// A mirror beside a folder `outside` with a file, and in it links: `out` to that folder, `inner` to one of the mirror,
+    /// `file` to the file outside.
+    fn mirror_with_links() -> (tempfile::TempDir, MirrorDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let mirror = MirrorDir::open_or_make(&dir.path().join("mirror")).unwrap();
+        for folder in ["outside", "outside/deep", "mirror/folder", "mirror/folder/deep"] {
+            create_dir(dir.path().join(folder)).unwrap();
+        }
+        write(dir.path().join("outside/file"), "untouched").unwrap();
+        symlink("../outside", dir.path().join("mirror/out")).unwrap();
+        symlink("folder", dir.path().join("mirror/inner")).unwrap();
+        symlink("../outside/file", dir.path().join("mirror/file")).unwrap();
+        (dir, mirror)
+    }
+
+    #[test]
+    fn no_link_is_gone_through_wherever_in_a_path_it_stands() {
+        let (dir, mirror) = mirror_with_links();
+        assert!(mirror.below(Path::new("folder/deep")).unwrap().is_some());
+        for path in ["out", "out/deep", "inner", "inner/deep"] {
+            assert!(!mirror.below(Path::new(path)).is_ok_and(|found| found.is_some()), "{path}");
+        }
+        assert!(mirror.open(OsStr::new("out")).is_err());
+        mirror.ensure_below(Path::new("inner/deep/new")).unwrap();
+        assert!(!dir.path().join("mirror/inner").is_symlink());
+        assert!(!dir.path().join("mirror/folder/deep/new").exists());
+    }
+
+    #[test]
+    fn nothing_is_read_or_written_or_changed_through_a_link() {
+        let (dir, mirror) = mirror_with_links();
+        let (outside, name) = (dir.path().join("outside/file"), OsStr::new("file"));
+        let before = outside.metadata().unwrap();
+        let meta = mirror.stat(name).unwrap().unwrap();
+        assert!(mirror.open_file(name).is_err());
+        assert!(mirror.open_to_change(name).is_err());
+        assert!(mirror.create_file(name).is_err());
+        assert!(mirror.ensure_meta(name, &Meta { kind: Kind::File, mode: 0o640, ..meta }).is_err());
+        assert_eq!(read(&outside).unwrap(), b"untouched");
+        assert_eq!(outside.metadata().unwrap().mode(), before.mode());
+        mirror.remove(OsStr::new("out")).unwrap();
+        assert!(outside.exists() && !dir.path().join("mirror/out").is_symlink());
+    }
+
+    #[test]
+    fn an_owner_that_no_file_can_have_is_refused() {
+        let (_dir, mirror) = mirror_with_links();
+        let meta = mirror.stat(OsStr::new("folder")).unwrap().unwrap();
+        assert!(owner_ids(&meta).is_ok());
+        assert!(owner_ids(&Meta { uid: u32::MAX, ..meta.clone() }).is_err());
+        assert!(owner_ids(&Meta { gid: u32::MAX, ..meta }).is_err());
+    }
+
+    #[test]
+    fn the_agent_can_read_what_it_mirrors_and_nobody_gets_setuid_from_it() {
+        let (_dir, mirror) = mirror_with_links();
+        let folder = Meta { mode: 0o6030, ..mirror.stat(OsStr::new("folder")).unwrap().unwrap() };
+        let file = Meta { kind: Kind::File, ..folder.clone() };
+        assert_eq!((Owner::User.mode(&folder), Owner::User.mode(&file)), (0o730, 0o430));
+        assert_eq!((Owner::Root.mode(&folder), Owner::Root.mode(&file)), (0o030, 0o030));
+    }
+}

@@ -160,3 +160,41 @@ fn move_aside(from: &MirrorDir, number: u64, aside: &MirrorDir, path: &Path) -> 
     };
     from.place(&name(number), &aside.ensure_below(parent)?, as_name)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs::{read_dir, write};
+
+    use super::*;
+    use crate::tree::{Kind, Mtime};
+
+    fn meta(size: u64, seconds: i64) -> Meta {
+        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let mtime = Mtime { seconds, nanoseconds: 0 };
+        Meta { kind: Kind::File, size, allocated: None, mode: 0o600, uid, gid, mtime }
+    }
+
+    #[test]
+    fn a_file_that_is_given_up_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = Staging::open(dir.path(), None).unwrap();
+        let growing = staging.begin().unwrap();
+        write(growing.path(), "half").unwrap();
+        drop(growing);
+        assert_eq!(read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_staged_is_taken_again_only_for_the_file_that_was_listed() {
+        let dir = tempfile::tempdir().unwrap();
+        let staging = Staging::open(dir.path(), None).unwrap();
+        let (path, listed, read) = (Path::new("/a"), meta(4, 1), meta(5, 2));
+        staging.begin().unwrap().keep(path, read.clone(), listed.clone(), false, 0).unwrap();
+        assert!(staging.find(path, &listed).is_some());
+        for other in [read, meta(4, 2), meta(5, 1)] {
+            assert!(staging.find(path, &other).is_none(), "{other:?}");
+        }
+        assert!(staging.find(Path::new("/b"), &listed).is_none());
+    }
+}

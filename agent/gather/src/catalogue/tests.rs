@@ -80,6 +80,33 @@ fn a_catalogue_that_is_cut_off_anywhere_or_changed_anywhere_is_damaged() {
     assert!(matches!(Catalogue::open(&path), Err(CatalogueError::Damaged { .. })));
 }
 
+#[test]
+fn no_memory_is_taken_for_a_block_that_is_longer_than_any_or_than_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dns");
+    for (announced, length) in [(MAX_BLOCK_BYTES + 1, 1 << 30), (1000, 100)] {
+        std::fs::write(&path, [&MAGIC[..], &announced.to_le_bytes()].concat()).unwrap();
+        std::fs::File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+        let Err(error) = Catalogue::open(&path) else { panic!("{announced}") };
+        assert!(error.to_string().contains("a block is too long"), "{error}");
+    }
+}
+
+#[test]
+fn a_catalogue_that_lacks_a_whole_block_is_damaged() {
+    // The block of length zero, and the totals: two numbers of a byte each.
+    const END_BYTES: usize = 4 + 4 + CHECKSUM_BYTES + 2;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("dns");
+    write(&path, &[]);
+    let header = std::fs::read(&path).unwrap().len() - END_BYTES;
+    write(&path, &[Folder::new(Path::new("/etc"), vec![entry(b"a", 1)])]);
+    let whole = std::fs::read(&path).unwrap();
+    assert_eq!(whole[whole.len() - END_BYTES..][..4], [0; 4]);
+    std::fs::write(&path, [&whole[..header], &whole[whole.len() - END_BYTES..]].concat()).unwrap();
+    assert!(matches!(Catalogue::open(&path), Err(CatalogueError::Damaged { .. })));
+}
+
 proptest! {
     #[test]
     fn nothing_that_stands_in_a_block_can_make_reading_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {

@@ -251,3 +251,19 @@ pub(crate) fn check_room(
     );
     Ok(Err(TreeError::Entry(io::Error::new(io::ErrorKind::StorageFull, problem))))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tree::Mtime;
+
+    #[test]
+    fn what_changed_within_a_minute_of_being_read_or_in_the_future_is_fresh() {
+        let read = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        for (ago, fresh) in [(-3600, true), (0, true), (59, true), (61, false), (3600, false)] {
+            let mtime = Mtime { seconds: 1_700_000_000 - ago, nanoseconds: 0 };
+            let meta = Meta { kind: Kind::File, size: 1, allocated: None, mode: 0o600, uid: 0, gid: 0, mtime };
+            assert_eq!(is_fresh_at(&meta, read), fresh, "{ago} s ago");
+        }
+    }
+}

@@ -47,10 +47,13 @@ async fn a_command_that_fails_leaves_the_last_good_output() {
 #[tokio::test]
 async fn a_command_that_says_too_much_nothing_or_waits_for_input_is_ended() {
     let site = TestSite::new();
-    let mut source =
-        commands(&site, &[("yes", "endless"), ("sleep 1000", "silent"), ("read x || echo no input", "asks")]);
+    let mut source = commands(
+        &site,
+        &[("yes | head -c 9000000", "endless"), ("sleep 1000", "silent"), ("read x || echo no input", "asks")],
+    );
     source.limits.file_bytes = 1 << 20;
     source.limits.silence = Duration::from_millis(500);
+    source.limits.time = Duration::from_secs(20);
     let outcome = site.gather_source(source).await;
     let text = problems(&outcome);
     assert!(text.contains("/endless: the command says more than 1048576 bytes"), "{text}");
@@ -72,4 +75,20 @@ async fn an_output_that_does_not_pass_its_check_is_kept_aside() {
     assert!(problems(&outcome).contains("rejected"), "{outcome:?}");
     assert!(!site.state().join("mirror/this-host/a.json").exists());
     assert_eq!(fs::read_to_string(site.site().aside("this-host").join("a.json")).unwrap(), "{\"a\":\n");
+}
+
+#[tokio::test]
+async fn what_a_command_leaves_running_ends_with_it() {
+    let site = TestSite::new();
+    let source = commands(&site, &[("sleep 60 >/dev/null 2>&1 & echo $!", "id")]);
+    assert_eq!(site.gather_source(source).await.state, SourceState::Complete);
+    let stat = PathBuf::from(format!("/proc/{}/stat", kept(&site, "id").trim()));
+    // Whoever takes in orphans takes it off the list of processes; until then it is a zombie.
+    let lives = || fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z "));
+    let gone = async {
+        while lives() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), gone).await.expect("it still runs");
 }

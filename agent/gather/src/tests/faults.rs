@@ -1,177 +1,8 @@
 //! Sources that fail, lie, or never end.
 
-use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
-use std::rc::Rc;
-
-use bytes::Bytes;
-
+use super::faulty::{Fault, FaultyTree};
 use super::*;
 use crate::collect::collect;
-use crate::tree::{Followed, Pace, Tree, TreeError, TreeFile};
-
-/// What goes wrong with an entry.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    /// It may not be opened.
-    Denied,
-    /// The connection breaks when it is opened.
-    Lost,
-    /// It breaks off after its first byte.
-    BreaksOff,
-    /// The first time, the connection breaks when it is opened.
-    LostOnce,
-    /// It changes this many times while it is read.
-    Changes(u32),
-    /// It is gone when it is opened.
-    Vanished,
-}
-
-#[derive(Clone)]
-struct Entry {
-    kind: Kind,
-    content: Vec<u8>,
-    fault: Option<Fault>,
-}
-
-/// A tree in memory; every directory is named by its path with a slash at its end.
-#[derive(Default)]
-struct FaultyTree {
-    entries: BTreeMap<String, Entry>,
-    changes: Rc<RefCell<u32>>,
-    /// Every name is listed twice.
-    twice: bool,
-    /// How many files were opened.
-    opened: RefCell<u32>,
-}
-
-impl FaultyTree {
-    fn with(mut self, path: &str, kind: Kind, content: &str, fault: Option<Fault>) -> Self {
-        self.entries.insert(path.to_owned(), Entry { kind, content: content.into(), fault });
-        self
-    }
-
-    fn file(self, path: &str, content: &str) -> Self {
-        self.with(path, Kind::File, content, None)
-    }
-
-    fn bad_file(self, path: &str, content: &str, fault: Fault) -> Self {
-        self.with(path, Kind::File, content, Some(fault))
-    }
-
-    fn dir(self, path: &str) -> Self {
-        self.with(path, Kind::Directory, "", None)
-    }
-
-    fn find(&self, path: &str) -> Result<&Entry, TreeError> {
-        self.entries.get(path).ok_or(TreeError::Entry(io::ErrorKind::NotFound.into()))
-    }
-
-    fn open(&self, path: &str) -> Result<&Entry, TreeError> {
-        let entry = self.find(path)?;
-        match entry.fault {
-            Some(Fault::Denied) => Err(TreeError::Entry(io::ErrorKind::PermissionDenied.into())),
-            Some(Fault::Lost) => Err(TreeError::Lost(io::ErrorKind::ConnectionReset.into())),
-            Some(Fault::Vanished) => Err(TreeError::Entry(io::ErrorKind::NotFound.into())),
-            _ => Ok(entry),
-        }
-    }
-}
-
-fn meta(entry: &Entry, seconds: i64) -> Meta {
-    // Somebody's own, so that only root has to change owners.
-    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let size = u64::try_from(entry.content.len()).unwrap();
-    Meta { kind: entry.kind, size, allocated: None, mode: 0o755, uid, gid, mtime: Mtime { seconds, nanoseconds: 0 } }
-}
-
-fn join(dir: &str, name: &OsStr) -> String {
-    format!("{dir}{}", name.to_str().unwrap())
-}
-
-impl Tree for FaultyTree {
-    type Dir = String;
-    type File = FaultyFile;
-
-    fn pace(&self) -> Pace {
-        Pace { files: 3, folders: 2 }
-    }
-
-    async fn root(&self) -> Result<(String, Meta), TreeError> {
-        Ok(("/".to_owned(), meta(&Entry { kind: Kind::Directory, content: Vec::new(), fault: None }, 1)))
-    }
-
-    async fn stat(&self, dir: &String, name: &OsStr) -> Result<Meta, TreeError> {
-        self.find(&join(dir, name)).map(|entry| meta(entry, 1))
-    }
-
-    async fn open_dir(&self, dir: &String, name: &OsStr) -> Result<String, TreeError> {
-        self.open(&join(dir, name)).map(|_| join(dir, name) + "/")
-    }
-
-    async fn list(&self, dir: &String, _: usize) -> Result<Vec<(OsString, Meta)>, TreeError> {
-        let named = |(path, entry): (&String, &Entry)| {
-            let name = path.strip_prefix(dir.as_str())?;
-            // One level, but for names that only a liar has.
-            (!name.contains('/') || name.starts_with("../")).then(|| (OsString::from(name), meta(entry, 1)))
-        };
-        let once: Vec<_> = self.entries.iter().filter_map(named).collect();
-        Ok(if self.twice { [once.clone(), once].concat() } else { once })
-    }
-
-    async fn read_link(&self, dir: &String, name: &OsStr) -> Result<OsString, TreeError> {
-        self.open(&join(dir, name)).map(|entry| OsString::from(String::from_utf8(entry.content.clone()).unwrap()))
-    }
-
-    async fn open_file(&self, dir: &String, name: &OsStr) -> Result<FaultyFile, TreeError> {
-        let entry = self.open(&join(dir, name))?.clone();
-        if entry.fault == Some(Fault::LostOnce) && *self.changes.borrow() == 0 {
-            *self.changes.borrow_mut() = 1;
-            return Err(TreeError::Lost(io::ErrorKind::ConnectionReset.into()));
-        }
-        *self.opened.borrow_mut() += 1;
-        Ok(FaultyFile { entry, at: 0, to: 0, changes: Rc::clone(&self.changes) })
-    }
-
-    async fn follow(&self, _: &String, _: &OsStr) -> Result<Followed<Self>, TreeError> {
-        Ok(Followed::Special)
-    }
-}
-
-struct FaultyFile {
-    entry: Entry,
-    at: usize,
-    to: usize,
-    changes: Rc<RefCell<u32>>,
-}
-
-impl TreeFile for FaultyFile {
-    fn read(&mut self, from: u64, to: u64) {
-        (self.at, self.to) = (usize::try_from(from).unwrap(), usize::try_from(to).unwrap());
-    }
-
-    async fn next(&mut self) -> Result<Option<Bytes>, TreeError> {
-        let mut changes = self.changes.borrow_mut();
-        match self.entry.fault {
-            Some(Fault::BreaksOff) if self.at > 0 => return Err(TreeError::Entry(io::ErrorKind::UnexpectedEof.into())),
-            Some(Fault::BreaksOff) => {
-                self.at = 1;
-                return Ok(Some(Bytes::from_static(b"?")));
-            }
-            Some(Fault::Changes(times)) if *changes < times && self.at < self.to => *changes += 1,
-            _ => {}
-        }
-        let end = self.to.min(self.entry.content.len());
-        let chunk = self.entry.content.get(self.at..end).unwrap_or_default().to_vec();
-        self.at = end;
-        Ok(if chunk.is_empty() { None } else { Some(Bytes::from(chunk)) })
-    }
-
-    async fn after(&mut self) -> Result<Meta, TreeError> {
-        Ok(meta(&self.entry, 1 + i64::from(*self.changes.borrow())))
-    }
-}
 
 /// A mirror to gather faulty trees into: the source `h`, with the path `/d`.
 struct Mirrored {
@@ -184,10 +15,14 @@ impl Mirrored {
     }
 
     fn gather(&self, tree: &FaultyTree) -> SourceOutcome {
-        self.gather_until(tree, false)
+        self.gather_as(tree, Limits::default(), false)
     }
 
-    fn gather_until(&self, tree: &FaultyTree, called_off: bool) -> SourceOutcome {
+    fn gather_within(&self, tree: &FaultyTree, limits: Limits) -> SourceOutcome {
+        self.gather_as(tree, limits, false)
+    }
+
+    fn gather_as(&self, tree: &FaultyTree, limits: Limits, called_off: bool) -> SourceOutcome {
         let site = Site::new(self.dir.path());
         site.prepare().unwrap();
         let shared = one::Shared {
@@ -203,7 +38,7 @@ impl Mirrored {
             name: "h".to_owned(),
             place: Place::Local { require_mount: Vec::new() },
             what: What::Files(files),
-            limits: Limits::default(),
+            limits,
             rule: SourceRule::default(),
             max_age: None,
         };
@@ -237,15 +72,19 @@ fn what_may_not_be_read_is_named_and_the_rest_goes_on() {
     assert_eq!(mirror.read("/d/s/b").unwrap(), "old b");
     assert_eq!(mirror.read("/d/y").unwrap(), "new y");
     assert_eq!((mirror.read("/d/z").unwrap().as_str(), outcome.counts.removed), ("old z", 0), "removed too early");
+    // The catalogue went on speaking of what couldn't be read.
+    let outcome = mirror.gather(&good());
+    assert_eq!((outcome.state, outcome.counts.copied_files), (SourceState::Complete, 1), "z alone had left it");
 }
 
 #[test]
 fn a_lost_connection_fails_the_source_and_keeps_everything() {
     let mirror = Mirrored::new();
     mirror.gather(&good());
-    let outcome = mirror.gather(&FaultyTree::default().dir("/d").bad_file("/d/a", "new and longer a", Fault::Lost));
-    let SourceState::Failed { error } = &outcome.state else { panic!("{outcome:?}") };
-    assert!(error.contains("connection to the source was lost"), "{error}");
+    let tree = FaultyTree::default().dir("/d").bad_file("/d/a", "new and longer a", Fault::Lost);
+    let outcome = mirror.gather(&tree);
+    assert!(failure(&outcome).contains("connection to the source was lost"), "{outcome:?}");
+    assert_eq!(*tree.attempts.borrow(), 1 + Limits::default().retries);
     for (path, content) in [("/d/a", "old a"), ("/d/s/b", "old b"), ("/d/z", "old z")] {
         assert_eq!(mirror.read(path).unwrap(), content);
     }
@@ -311,8 +150,11 @@ fn only_so_many_problems_are_kept_in_words() {
 
 #[test]
 fn a_walk_that_was_called_off_ends() {
-    let outcome = Mirrored::new().gather_until(&good(), true);
-    assert!(matches!(outcome.state, SourceState::Failed { .. }));
+    // In a tree without files too: not only reading one ends.
+    for tree in [good(), FaultyTree::default().dir("/d").dir("/d/s")] {
+        let outcome = Mirrored::new().gather_as(&tree, Limits::default(), true);
+        assert!(failure(&outcome).contains("called off"), "{outcome:?}");
+    }
 }
 
 #[test]
@@ -333,9 +175,41 @@ fn after_a_lost_connection_it_is_tried_again_and_what_had_come_does_not_come_twi
 
 #[test]
 fn a_name_that_is_listed_twice_is_taken_once_and_told() {
-    let tree = FaultyTree { twice: true, ..FaultyTree::default().dir("/d").file("/d/a", "first") };
+    let tree = FaultyTree::default().dir("/d").file("/d/a", "first").listed_twice();
     let mirror = Mirrored::new();
     let outcome = mirror.gather(&tree);
     assert!(problems(&outcome).contains("/d/a: is listed twice"), "{outcome:?}");
     assert_eq!(mirror.read("/d/a").unwrap(), "first");
+}
+
+#[test]
+fn a_source_that_breaks_the_rules_is_not_tried_again() {
+    let tree = FaultyTree::default().dir("/d").bad_file("/d/a", "x", Fault::Misbehaves);
+    let outcome = Mirrored::new().gather(&tree);
+    assert!(failure(&outcome).contains("doesn't behave"), "{outcome:?}");
+    assert_eq!(*tree.attempts.borrow(), 1);
+}
+
+#[test]
+fn the_entries_of_all_folders_together_stay_within_the_limit() {
+    let within = |entries| Mirrored::new().gather_within(&good(), Limits { entries, ..Limits::default() });
+    assert_eq!(within(5).state, SourceState::Complete);
+    let outcome = within(4);
+    assert!(failure(&outcome).contains("max_entries"), "{outcome:?}");
+}
+
+#[test]
+fn of_a_file_that_grows_while_it_is_read_no_more_comes_than_it_was_said_to_have() {
+    let mirror = Mirrored::new();
+    mirror.gather(&FaultyTree::default().dir("/d").bad_file("/d/a", &"x".repeat(1000), Fault::Grows));
+    assert_eq!(mirror.read("/d/a").unwrap().len(), 5, "as many as after the first reading");
+}
+
+#[test]
+fn a_file_for_which_there_is_no_room_is_not_opened() {
+    let tree = FaultyTree::default().dir("/d").bad_file("/d/a", "x", Fault::Giant);
+    let limits = Limits { file_bytes: u64::MAX, total_bytes: u64::MAX, ..Limits::default() };
+    let outcome = Mirrored::new().gather_within(&tree, limits);
+    assert!(problems(&outcome).contains("make room"), "{outcome:?}");
+    assert_eq!(*tree.opened.borrow(), 0);
 }

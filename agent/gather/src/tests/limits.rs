@@ -1,5 +1,8 @@
 //! What a source may ask of this machine.
 
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
 use super::*;
 
 async fn limited(site: &TestSite, change: impl FnOnce(&mut Limits)) -> SourceOutcome {
@@ -107,4 +110,63 @@ async fn a_gathering_that_nobody_waits_for_any_more_ends() {
         }
     };
     tokio::time::timeout(Duration::from_secs(20), ended).await.expect("the command still runs");
+}
+
+/// Calls the gathering off when the first bytes have come.
+struct CallsOff {
+    shared: Arc<one::Shared>,
+    bytes: AtomicU64,
+}
+
+impl Progress for CallsOff {
+    fn bytes(&self, bytes: u64) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.shared.called_off.store(true, Ordering::Relaxed);
+    }
+    fn file(&self) {}
+    fn note(&self, _: &str) {}
+}
+
+#[tokio::test]
+async fn a_gathering_that_is_called_off_in_the_middle_of_a_file_ends_there() {
+    let site = TestSite::new();
+    site.write("long", &vec![b'x'; 4 << 20]);
+    site.site().prepare().unwrap();
+    let shared = Arc::new(one::Shared {
+        site: site.site(),
+        settings: Settings::default(),
+        throttle: Throttle::new(None),
+        called_off: AtomicBool::new(false),
+        was_settled: true,
+        boot: "this".to_owned(),
+    });
+    let progress = CallsOff { shared: Arc::clone(&shared), bytes: AtomicU64::new(0) };
+    let outcome = one::gather(&shared, &site.this_host(), &progress).await;
+    assert!(failure(&outcome).contains("called off"), "{outcome:?}");
+    let came = progress.bytes.load(Ordering::Relaxed);
+    assert!(came < 4 << 20, "{came} bytes came");
+}
+
+/// What is allowed at once is a quarter of a second's worth; the rest takes its time.
+const RATE: u64 = 400_000;
+
+#[tokio::test]
+async fn a_source_s_files_come_no_faster_than_it_may_send() {
+    let site = TestSite::new();
+    site.write("file", &vec![b'x'; 500_000]);
+    let begun = Instant::now();
+    assert_eq!(limited(&site, |limits| limits.bandwidth = Some(RATE)).await.state, SourceState::Complete);
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn what_commands_say_comes_no_faster_than_all_together_may() {
+    let site = TestSite::new();
+    let run = "head -c 500000 /dev/zero".to_owned();
+    let command = CommandOutput { run, file: "zeros".to_owned(), checks: Vec::new() };
+    let source = Source { what: What::Commands(vec![command]), ..site.this_host() };
+    let settings = Settings { bandwidth: Some(RATE), ..Settings::default() };
+    let begun = Instant::now();
+    assert_eq!(site.gather_all(&[source], &settings).await[0].state, SourceState::Complete);
+    assert!(begun.elapsed() >= Duration::from_millis(900), "{:?}", begun.elapsed());
 }

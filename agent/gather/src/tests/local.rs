@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::local::LocalTree;
+use crate::tree::{Tree, TreeError};
 
 #[tokio::test]
 async fn a_tree_arrives_with_contents_modes_times_and_links() {
@@ -28,6 +30,7 @@ async fn a_tree_arrives_with_contents_modes_times_and_links() {
     assert_eq!(tree(&site.source("")), tree(&site.mirrored("")));
     assert_eq!((outcome.counts.files, outcome.counts.copied_files, outcome.counts.bytes), (5, 5, 20 + 8 + 10 + 1));
     assert_eq!(fs::read_dir(site.state().join("mirror.tmp/this-host")).unwrap().count(), 0);
+    assert_eq!(site.mirrored("bin/tool").metadata().unwrap().mode() & 0o7777, 0o755);
     assert_eq!(site.entry("bin/tool").meta.mode, 0o4755, "what the mirror must not have, the catalogue has");
 }
 
@@ -232,4 +235,50 @@ async fn what_a_killed_run_left_unfinished_is_taken_away() {
     assert_eq!(site.gather().await.state, SourceState::Complete);
     assert_eq!(fs::read_dir(site.state().join("mirror.tmp/this-host")).unwrap().count(), 0);
     assert!(!site.state().join("catalogue/this-host.new").exists());
+}
+
+/// The folder `source`, open.
+async fn open_source(site: &TestSite) -> (LocalTree, <LocalTree as Tree>::Dir) {
+    let tree = LocalTree::without(&site.state(), Vec::new()).unwrap();
+    let (mut dir, _) = tree.root().await.unwrap();
+    for name in site.source("").iter().skip(1) {
+        dir = tree.open_dir(&dir, name).await.unwrap();
+    }
+    (tree, dir)
+}
+
+#[tokio::test]
+async fn what_became_a_link_or_a_fifo_after_it_was_listed_is_not_opened() {
+    let site = TestSite::new();
+    site.write("file", b"x");
+    fs::create_dir(site.source("folder")).unwrap();
+    symlink("file", site.source("to-file")).unwrap();
+    symlink("folder", site.source("to-folder")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, site.source("fifo"), rustix::fs::Mode::RUSR).unwrap();
+    let (tree, dir) = open_source(&site).await;
+    assert!(tree.open_file(&dir, OsStr::new("file")).await.is_ok());
+    assert!(tree.open_dir(&dir, OsStr::new("folder")).await.is_ok());
+    assert!(tree.open_file(&dir, OsStr::new("to-file")).await.is_err());
+    assert!(tree.open_dir(&dir, OsStr::new("to-folder")).await.is_err());
+    assert!(tree.open_file(&dir, OsStr::new("fifo")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_folder_is_listed_to_the_limit_and_no_further() {
+    let site = TestSite::new();
+    (0..3).for_each(|number| site.write(&number.to_string(), b"x"));
+    let (tree, dir) = open_source(&site).await;
+    assert_eq!(tree.list(&dir, 3).await.unwrap().len(), 3);
+    assert!(matches!(tree.list(&dir, 2).await, Err(TreeError::TooMany)));
+}
+
+#[tokio::test]
+async fn what_was_gathered_is_for_the_agent_alone() {
+    let site = TestSite::new();
+    site.write("file", b"x");
+    site.gather().await;
+    for folder in ["mirror", "mirror.tmp", "mirror.tmp/this-host", "catalogue"] {
+        assert_eq!(site.state().join(folder).metadata().unwrap().mode() & 0o777, 0o700, "{folder}");
+    }
+    assert_eq!(site.site().catalogue_path("this-host").metadata().unwrap().mode() & 0o777, 0o600);
 }

@@ -3,6 +3,7 @@
 mod append;
 mod commands;
 mod faults;
+mod faulty;
 mod limits;
 mod local;
 mod remote;

@@ -43,6 +43,11 @@ impl TestSite {
         self.dir.path().join("state")
     }
 
+    /// Whether whoever gathers is root.
+    pub fn is_roots(&self) -> bool {
+        fs::metadata(self.state()).unwrap().uid() == 0
+    }
+
     /// A folder that is nobody's source.
     pub fn outside(&self) -> PathBuf {
         self.dir.path().join("outside")

@@ -70,7 +70,7 @@ async fn a_program_that_hangs_is_ended_with_what_it_started() {
     let dir = tempfile::tempdir().unwrap();
     let ids = dir.path().join("id");
     // The file's path is where it writes its child's id: the child is there before the time is up, or the read below fails.
-    let refused = refused(&shell("sleep 600 & echo $! >\"$1\"; wait"), &ids, Duration::from_secs(2)).await;
+    let refused = refused(&shell("sleep 60 & echo $! >\"$1\"; wait"), &ids, Duration::from_secs(2)).await;
     assert!(refused.contains("took longer than 2 s and was ended"), "{refused}");
     gone(&ids).await;
 }
