@@ -139,12 +139,7 @@ impl Tree for LocalTree {
         })
     }
 
-    async fn open_followed_dir(
-        &self,
-        dir: &Rc<OwnedFd>,
-        name: &OsStr,
-        real: &Path,
-    ) -> Result<Rc<OwnedFd>, TreeError> {
+    async fn open_followed_dir(&self, dir: &Rc<OwnedFd>, name: &OsStr, real: &Path) -> Result<Rc<OwnedFd>, TreeError> {
         let (target, now) = self.target(dir, name)?;
         if now != real {
             return Err(TreeError::other("is a symbolic link that was changed while it was followed"));

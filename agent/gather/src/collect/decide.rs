@@ -198,7 +198,8 @@ impl<'a, T: Tree> Collector<'a, T> {
             return Err(CollectError::TooMany(self.job.limits.entries));
         }
         if let Err(error) = check_name(name) {
-            return self.unreadable(here, &path, TreeError::Entry(error));
+            // No copy of it is kept: by such a name, another entry's would be found.
+            return self.problem(&path, TreeError::Entry(error));
         }
         let longest = self.job.longest_path;
         if path.as_os_str().len() > longest {

@@ -7,7 +7,6 @@ use crate::pattern::{Patterns, Wanted};
 use crate::room::Held;
 use crate::tree::{Meta, Tree, TreeError};
 
-
 /// What there is to look at in a folder, sorted by name.
 pub(super) type Entries = Vec<(OsString, io::Result<Meta>)>;
 

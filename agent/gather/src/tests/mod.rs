@@ -5,6 +5,8 @@ mod commands;
 mod faults;
 mod limits;
 mod local;
+mod parallel;
+mod paths;
 mod remote;
 mod rules;
 mod wanted;
