@@ -70,7 +70,7 @@ async fn a_preview_of_a_source_that_hangs_ends_after_its_time_and_says_so() {
     source.limits.time = Duration::from_millis(100);
     // As a dead mount does: the source's thread doesn't come back from a call.
     let (end, hang) = mpsc::channel::<()>();
-    let tell = move |_: Coming| drop(hang.recv());
+    let tell = move |_: Coming| assert!(hang.recv().is_err());
     let state = site.site();
     let previewing = preview_within(Duration::from_millis(100), &state, &source, tell);
     let outcome = tokio::time::timeout(Duration::from_secs(20), previewing).await;
