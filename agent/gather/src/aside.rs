@@ -3,6 +3,8 @@
 use std::io;
 use std::path::Path;
 
+use crate::catalogue::{Catalogue, Draft};
+use crate::collect::{CollectError, mirrored};
 use crate::mirror::{MirrorDir, within};
 use crate::staging::{Growing, Staging};
 
@@ -13,9 +15,22 @@ pub(crate) fn keep(aside: &Path, file: Growing<'_>, path: &Path) -> io::Result<S
     Ok(format!("the new one is kept as {}", kept.display()))
 }
 
-/// Keeps everything that was staged in the folder `aside`; says where, in words.
-pub(crate) fn keep_all(aside: &Path, staging: &Staging, mirror: Option<&MirrorDir>) -> io::Result<String> {
-    staging.set_aside(&open(aside)?, mirror)?;
+/// Keeps everything that was staged for `draft` in the folder `aside`; says where, in words.
+pub(crate) fn keep_all(
+    aside: &Path,
+    staging: &Staging,
+    draft: Option<&Draft>,
+    mirror: Option<&MirrorDir>,
+) -> Result<String, CollectError> {
+    let folder = mirrored(aside, open(aside))?;
+    let new = draft.map_or(Ok(None), |draft| Catalogue::open(draft.still_at()))?;
+    for listed in new.iter().flat_map(Catalogue::folders) {
+        let listed = listed?;
+        for entry in &listed.entries {
+            let path = listed.path().join(&entry.name);
+            mirrored(&path, staging.set_aside(&path, &folder, mirror))?;
+        }
+    }
     Ok(format!("what came is kept in {}", aside.display()))
 }
 

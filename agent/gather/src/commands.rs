@@ -67,7 +67,7 @@ pub(crate) async fn collect(
     let (mut counts, mut problems) = (Counts::default(), Problems::default());
     let Errand::Fetch { staging, aside, catalogue, place, boot } = &job.errand else {
         preview(commands, job);
-        return Ok(Collected { draft: None, counts, problems, still_there: 0 });
+        return Ok(Collected { draft: None, counts, problems, changed: Vec::new(), still_there: 0 });
     };
     let mut entries = Vec::new();
     for command in commands {
@@ -110,7 +110,7 @@ pub(crate) async fn collect(
         },
     )?;
     writer.add(&Folder::new(Path::new("/"), entries))?;
-    Ok(Collected { draft: Some(writer.finish()?), counts, problems, still_there })
+    Ok(Collected { draft: Some(writer.finish()?), counts, problems, changed: Vec::new(), still_there })
 }
 
 fn preview(commands: &[CommandOutput], job: &Job<'_>) {

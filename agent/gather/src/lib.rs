@@ -14,6 +14,7 @@ mod collect;
 mod commands;
 mod commit;
 mod grown;
+mod key;
 mod local;
 mod mirror;
 mod one;
@@ -21,6 +22,7 @@ mod outcome;
 pub mod pattern;
 mod preview;
 mod remote;
+mod room;
 mod site;
 mod source;
 mod staging;
@@ -139,32 +141,39 @@ pub async fn gather(
         boot: site::boot_id(),
     });
     let called_off = CalledOff(Arc::clone(&shared));
-    let outcomes = futures::stream::iter(sources)
-        .map(|source| {
+    let mut outcomes: Vec<(usize, SourceOutcome)> = futures::stream::iter(sources.iter().enumerate())
+        .map(|(turn, source)| {
             let (shared, source, listener) = (Arc::clone(&shared), source.clone(), Arc::clone(listener));
             async move {
                 let progress = listener.begins(&source.name);
-                let outcome = on_its_own_thread(shared, source, progress).await;
+                let (name, time) = (source.name.clone(), source.limits.time.saturating_add(GRACE));
+                let work = move || run_alone(one::gather(&shared, &source, &*progress));
+                let outcome = on_its_own_thread(&name, time, work).await;
                 listener.ended(&outcome);
-                outcome
+                (turn, outcome)
             }
         })
-        .buffered(settings.parallel.max(1))
+        // Not in order: one that is through would keep its place until those before it are.
+        .buffer_unordered(settings.parallel.max(1))
         .collect()
         .await;
     drop(called_off);
-    Ok(GatherSummary { sources: outcomes })
+    outcomes.sort_unstable_by_key(|(turn, _)| *turn);
+    Ok(GatherSummary { sources: outcomes.into_iter().map(|(_, outcome)| outcome).collect() })
 }
 
-async fn on_its_own_thread(shared: Arc<one::Shared>, source: Source, progress: Arc<dyn Progress>) -> SourceOutcome {
-    let (name, time) = (source.name.clone(), source.limits.time.saturating_add(GRACE));
-    let thread = tokio::task::spawn_blocking(move || run_alone(one::gather(&shared, &source, &*progress)));
-    match tokio::time::timeout(time, thread).await {
+/// Does `work` for the source `name`, and waits so long for it.
+async fn on_its_own_thread(
+    name: &str,
+    time: Duration,
+    work: impl FnOnce() -> io::Result<SourceOutcome> + Send + 'static,
+) -> SourceOutcome {
+    match tokio::time::timeout(time, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(Ok(outcome))) => outcome,
-        Ok(Ok(Err(error))) => SourceOutcome::failed(&name, format!("it can't be begun: {error}")),
-        Ok(Err(_)) => SourceOutcome::failed(&name, "gathering it broke off: this is a fault of drawbridge".to_owned()),
+        Ok(Ok(Err(error))) => SourceOutcome::failed(name, format!("it can't be begun: {error}")),
+        Ok(Err(_)) => SourceOutcome::failed(name, "it broke off: this is a fault of drawbridge".to_owned()),
         Err(_) => SourceOutcome::failed(
-            &name,
+            name,
             format!("nothing came within {} s, not even an end: is a mounted folder's server gone?", time.as_secs()),
         ),
     }
@@ -172,7 +181,7 @@ async fn on_its_own_thread(shared: Arc<one::Shared>, source: Source, progress: A
 
 /// Runs one source's work, with its connection and all that this spawns, on this thread alone. Handing each answer of a host
 /// from thread to thread would cost more than what is done with it.
-fn run_alone<T>(work: impl Future<Output = T>) -> std::io::Result<T> {
+fn run_alone<T>(work: impl Future<Output = T>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let done = runtime.block_on(work);
     // Nobody waits for a name server that doesn't answer.
@@ -190,6 +199,15 @@ pub async fn preview(
     source: &Source,
     tell: impl Fn(Coming) + Send + 'static,
 ) -> Result<SourceOutcome, GatherError> {
+    preview_within(GRACE, site, source, tell).await
+}
+
+async fn preview_within(
+    grace: Duration,
+    site: &Site,
+    source: &Source,
+    tell: impl Fn(Coming) + Send + 'static,
+) -> Result<SourceOutcome, GatherError> {
     site.prepare()?;
     let shared = one::Shared {
         site: site.clone(),
@@ -201,16 +219,11 @@ pub async fn preview(
     };
     let shared = Arc::new(shared);
     let called_off = CalledOff(Arc::clone(&shared));
-    let (owned, name) = (source.clone(), source.name.clone());
-    let thread =
-        tokio::task::spawn_blocking(move || run_alone(one::preview(&shared, &owned, &move |coming| tell(coming))));
-    let outcome = thread.await;
+    let (owned, time) = (source.clone(), source.limits.time.saturating_add(grace));
+    let work = move || run_alone(one::preview(&shared, &owned, &move |coming| tell(coming)));
+    let outcome = on_its_own_thread(&source.name, time, work).await;
     drop(called_off);
-    Ok(match outcome {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(error)) => SourceOutcome::failed(&name, format!("it can't be begun: {error}")),
-        Err(_) => SourceOutcome::failed(&name, "it broke off: this is a fault of drawbridge".to_owned()),
-    })
+    Ok(outcome)
 }
 
 /// Set when whoever waited has gone.

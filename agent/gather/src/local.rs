@@ -14,6 +14,7 @@ use bytes::{Bytes, BytesMut};
 use rustix::fs::{self, AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::room::Held;
 use crate::tree::{Followed, Kind, Meta, Mtime, Pace, Tree, TreeError, TreeFile};
 
 /// The unit of `st_blocks`, in bytes, whatever the file system's block size is (POSIX, sys/stat.h).
@@ -55,6 +56,19 @@ impl LocalTree {
         }
         Ok(Rc::new(folder))
     }
+
+    /// Opens what a link leads to, wherever that is, and looks afterwards where it is: nothing can be swapped between
+    /// looking and reading.
+    fn target(&self, dir: &OwnedFd, name: &OsStr) -> Result<(OwnedFd, PathBuf), TreeError> {
+        let target = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(entry)?;
+        let real = std::fs::read_link(format!("/proc/self/fd/{}", target.as_raw_fd())).map_err(TreeError::Entry)?;
+        if self.within.iter().any(|folder| real.starts_with(folder)) {
+            return Ok((target, real));
+        }
+        let problem =
+            format!("links to {}, which is outside of what the source names, and isn't followed", real.display());
+        Err(TreeError::other(problem))
+    }
 }
 
 impl Tree for LocalTree {
@@ -80,7 +94,7 @@ impl Tree for LocalTree {
         self.admit(fs::openat(dir, name, DIRECTORY, Mode::empty()).map_err(entry)?)
     }
 
-    async fn list(&self, dir: &Rc<OwnedFd>, most: usize) -> Result<Vec<(OsString, Meta)>, TreeError> {
+    async fn list(&self, dir: &Rc<OwnedFd>, held: &mut Held) -> Result<Vec<(OsString, Meta)>, TreeError> {
         let mut entries = Vec::new();
         let mut listing = Dir::read_from(dir).map_err(entry)?;
         while let Some(found) = listing.read() {
@@ -90,8 +104,10 @@ impl Tree for LocalTree {
                 continue;
             }
             match self.stat(dir, name).await {
-                Ok(_) if entries.len() == most => return Err(TreeError::TooMany),
-                Ok(meta) => entries.push((name.to_owned(), meta)),
+                Ok(meta) => {
+                    held.take_entry(name)?;
+                    entries.push((name.to_owned(), meta));
+                }
                 // Gone since it was listed.
                 Err(error) if error.is_not_found() => {}
                 Err(error) => return Err(error),
@@ -113,28 +129,31 @@ impl Tree for LocalTree {
         Ok(LocalFile { file, at: 0, to: 0, buffer: BytesMut::new() })
     }
 
-    /// Opens what the link leads to, wherever that is, and looks afterwards where it is: nothing can be swapped between
-    /// looking and reading.
-    async fn follow(&self, dir: &Rc<OwnedFd>, name: &OsStr) -> Result<Followed<Self>, TreeError> {
-        let target = fs::openat(dir, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(entry)?;
-        let real = std::fs::read_link(format!("/proc/self/fd/{}", target.as_raw_fd())).map_err(TreeError::Entry)?;
-        if !self.within.iter().any(|folder| real.starts_with(folder)) {
-            let problem =
-                format!("links to {}, which is outside of what the source names, and isn't followed", real.display());
-            return Err(TreeError::other(problem));
-        }
+    async fn follow(&self, dir: &Rc<OwnedFd>, name: &OsStr) -> Result<Followed, TreeError> {
+        let (target, real) = self.target(dir, name)?;
         let meta = meta(&fs::fstat(&target).map_err(entry)?);
-        match (meta.kind, real.parent(), real.file_name()) {
-            (Kind::Directory, ..) => {
-                let folder = fs::openat(&target, ".", DIRECTORY, Mode::empty()).map_err(entry)?;
-                Ok(Followed::Directory(self.admit(folder)?, meta, real))
-            }
-            (Kind::File, Some(parent), Some(name)) => {
-                let parent = fs::openat(CWD, parent, DIRECTORY, Mode::empty()).map_err(entry)?;
-                Ok(Followed::File(self.admit(parent)?, name.to_owned(), meta))
-            }
-            _ => Ok(Followed::Special),
+        Ok(match meta.kind {
+            Kind::Directory => Followed::Directory(meta, real),
+            Kind::File => Followed::File(meta),
+            Kind::Symlink | Kind::Special => Followed::Special,
+        })
+    }
+
+    async fn open_followed_dir(&self, dir: &Rc<OwnedFd>, name: &OsStr, real: &Path) -> Result<Rc<OwnedFd>, TreeError> {
+        let (target, now) = self.target(dir, name)?;
+        if now != real {
+            return Err(TreeError::other("is a symbolic link that was changed while it was followed"));
         }
+        self.admit(fs::openat(&target, ".", DIRECTORY, Mode::empty()).map_err(entry)?)
+    }
+
+    async fn open_followed_file(&self, dir: &Rc<OwnedFd>, name: &OsStr) -> Result<LocalFile, TreeError> {
+        let (_, real) = self.target(dir, name)?;
+        let (Some(parent), Some(name)) = (real.parent(), real.file_name()) else {
+            return Err(TreeError::other("it was a file and has become something else"));
+        };
+        let parent = fs::openat(CWD, parent, DIRECTORY, Mode::empty()).map_err(entry)?;
+        self.open_file(&self.admit(parent)?, name).await
     }
 }
 

@@ -24,6 +24,9 @@ use crate::staging::Staging;
 use crate::throttle::Throttle;
 use crate::{Deaf, Progress, Settings, aside, commit};
 
+/// The longest path, in bytes (PATH_MAX of Linux, without its end).
+const MAX_PATH_BYTES: usize = 4095;
+
 /// How much may be asked of a host beforehand, in bytes: what fills a gigabit line at 20 ms of round trip, three times.
 const BYTES_AHEAD: usize = 8 << 20;
 
@@ -114,10 +117,10 @@ async fn try_gather(
     let held = old.borrow().as_ref().map(|old| old.totals.files).filter(|held| *held > 0);
     let vanish = held.filter(|_| !shared.settings.accept_vanished);
     let vanish = vanish.map(|held| Vanish { held, gone: held.saturating_sub(collected.still_there) });
-    let Collected { draft, mut counts, problems, .. } = collected;
+    let Collected { draft, mut counts, problems, changed, .. } = collected;
     let totals = Totals { files: counts.files, bytes: counts.bytes };
     if let Err(rejection) = source.rule.judge(&source.name, totals, vanish) {
-        let kept = aside::keep_all(&aside, &staging, mirrored.as_ref()).map_err(SourceError::Mirror)?;
+        let kept = aside::keep_all(&aside, &staging, draft.as_ref(), mirrored.as_ref())?;
         return Err(SourceError::Rejected { rejection, kept });
     }
     let complete = problems.is_empty();
@@ -128,7 +131,7 @@ async fn try_gather(
     if complete {
         aside::clear(&aside).map_err(SourceError::Mirror)?;
     }
-    Ok(SourceOutcome { name: source.name.clone(), state: problems.into_state(), counts })
+    Ok(SourceOutcome { name: source.name.clone(), state: problems.into_state(), counts, changed })
 }
 
 /// Says what a gathering would bring.
@@ -144,8 +147,8 @@ async fn try_preview(shared: &Shared, source: &Source, tell: &dyn Fn(Coming)) ->
     let old = RefCell::new(last_catalogue(&shared.site, source, &place(source), &Deaf));
     let once = async |job: &Job<'_>| once(shared, source, job).await;
     let collected = attempts(shared, source, mirrored.as_ref(), &old, Errand::Preview(tell), &Deaf, once).await?;
-    let Collected { counts, problems, .. } = collected;
-    Ok(SourceOutcome { name: source.name.clone(), state: problems.into_state(), counts })
+    let Collected { counts, problems, changed, .. } = collected;
+    Ok(SourceOutcome { name: source.name.clone(), state: problems.into_state(), counts, changed })
 }
 
 /// The mirror, and the source's folder in it, if there is one yet.
@@ -171,6 +174,11 @@ fn place(source: &Source) -> String {
         Place::Local { .. } => "this machine".to_owned(),
         Place::Ssh(target) => format!("{} as {}", target.host, target.user.as_deref().unwrap_or("the configured user")),
     }
+}
+
+/// How long a path may be so that the mirror's, which it becomes a part of, isn't too long for this machine, in bytes.
+fn longest_path(site: &Site, source: &Source) -> usize {
+    MAX_PATH_BYTES.saturating_sub(site.mirror().join(&source.name).as_os_str().len())
 }
 
 /// Tries until it works, fails for good, or the time is up.
@@ -199,6 +207,7 @@ async fn attempts(
         limits,
         patterns: &patterns,
         required: files.paths.len(),
+        longest_path: longest_path(&shared.site, source),
         mirror,
         old,
         unsettled: !shared.was_settled,

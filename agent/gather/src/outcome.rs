@@ -30,6 +30,9 @@ pub struct SourceOutcome {
     /// Its counts.
     #[serde(flatten)]
     pub counts: Counts,
+    /// The first [`MAX_PROBLEMS_NAMED`] of the files that changed whenever they were read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
 }
 
 /// How far a source was read.
@@ -79,7 +82,8 @@ impl SourceOutcome {
     /// A source of which nothing could be read.
     #[must_use]
     pub fn failed(name: &str, error: String) -> Self {
-        Self { name: name.to_owned(), state: SourceState::Failed { error }, counts: Counts::default() }
+        let (counts, changed) = (Counts::default(), Vec::new());
+        Self { name: name.to_owned(), state: SourceState::Failed { error }, counts, changed }
     }
 }
 

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use drawbridge_sftp::{Attributes, File, Reading, Sftp, SftpError};
 
+use crate::room::Held;
 use crate::tree::{Followed, Kind, Meta, Mtime, Pace, Tree, TreeError, TreeFile, check_name};
 
 /// How many folders are listed at once: some round trips' worth.
@@ -80,7 +81,7 @@ impl Tree for RemoteTree {
         Ok(folder(join(dir, name)))
     }
 
-    async fn list(&self, dir: &RemoteDir, most: usize) -> Result<Vec<(OsString, Meta)>, TreeError> {
+    async fn list(&self, dir: &RemoteDir, held: &mut Held) -> Result<Vec<(OsString, Meta)>, TreeError> {
         let mut listing = self.sftp.open_dir(dir).await.map_err(classify)?;
         let mut entries = Vec::new();
         while let Some(batch) = listing.next().await.map_err(classify)? {
@@ -90,9 +91,7 @@ impl Tree for RemoteTree {
                     continue;
                 }
                 check_name(&name).map_err(TreeError::Misbehaves)?;
-                if entries.len() == most {
-                    return Err(TreeError::TooMany);
-                }
+                held.take_entry(&name)?;
                 // Some servers list names only.
                 let known = match meta(&found.attributes) {
                     Some(meta) => Ok(meta),
@@ -117,19 +116,19 @@ impl Tree for RemoteTree {
         Ok(RemoteFile { file, reading: None })
     }
 
-    async fn follow(&self, dir: &RemoteDir, name: &OsStr) -> Result<Followed<Self>, TreeError> {
+    async fn follow(&self, dir: &RemoteDir, name: &OsStr) -> Result<Followed, TreeError> {
         let path = join(dir, name);
         let attributes = self.sftp.stat(&path).await.map_err(classify)?;
         let meta = meta(&attributes).ok_or_else(says_nothing)?;
         match meta.kind {
-            Kind::File => Ok(Followed::File(Rc::clone(dir), name.to_owned(), meta)),
+            Kind::File => Ok(Followed::File(meta)),
             Kind::Directory => {
                 let real = self.sftp.real_path(&path).await.map_err(classify)?;
                 let shown = PathBuf::from(OsString::from_vec(real));
                 if !shown.is_absolute() {
                     return Err(misbehaves("it names a real path that isn't absolute"));
                 }
-                Ok(Followed::Directory(folder(path), meta, shown))
+                Ok(Followed::Directory(meta, shown))
             }
             Kind::Symlink | Kind::Special => Ok(Followed::Special),
         }

@@ -6,13 +6,14 @@
 //! - a new gathering begins with nothing staged, whatever the last one left; what that had taken out of the mirror goes back.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::grown;
+use crate::key::PathKey;
 use crate::mirror::{MirrorDir, within};
 use crate::tree::Meta;
 
@@ -21,7 +22,8 @@ pub(crate) struct Staging {
     dir: MirrorDir,
     path: PathBuf,
     next: Cell<u64>,
-    staged: RefCell<HashMap<PathBuf, Staged>>,
+    /// By the paths that they will have: the paths themselves would take as much memory as a host likes.
+    staged: RefCell<BTreeMap<PathKey, Staged>>,
 }
 
 /// A complete file that waits for its name.
@@ -67,30 +69,30 @@ impl Staging {
     pub(crate) fn find(&self, path: &Path, listed: &Meta) -> Option<Staged> {
         self.staged
             .borrow()
-            .get(path)
+            .get(&PathKey::of(path))
             .filter(|staged| staged.listed.as_deref().unwrap_or(&staged.meta) == listed)
             .cloned()
     }
 
     /// Whether something is staged for `path`.
     pub(crate) fn has(&self, path: &Path) -> bool {
-        self.staged.borrow().contains_key(path)
+        self.staged.borrow().contains_key(&PathKey::of(path))
     }
 
     /// What is staged for `path`, to be read.
     pub(crate) fn reader(&self, path: &Path) -> Option<File> {
         let staged = self.staged.borrow();
-        self.dir.open_file(&name(staged.get(path)?.number)).ok()
+        self.dir.open_file(&name(staged.get(&PathKey::of(path))?.number)).ok()
     }
 
     /// What is staged for `path` isn't needed.
     pub(crate) fn forget(&self, path: &Path) {
-        self.staged.borrow_mut().remove(path);
+        self.staged.borrow_mut().remove(&PathKey::of(path));
     }
 
     /// Gives what is staged for `path` its name in `to`.
     pub(crate) fn place(&self, path: &Path, to: &MirrorDir, as_name: &OsStr) -> io::Result<()> {
-        let staged = self.staged.borrow_mut().remove(path);
+        let staged = self.staged.borrow_mut().remove(&PathKey::of(path));
         let staged = staged.ok_or_else(|| io::Error::other("nothing is staged for it"))?;
         if staged.head > 0 {
             return grown::grow(&self.dir, &name(staged.number), staged.head, path, to, as_name, &staged.meta);
@@ -98,17 +100,16 @@ impl Staging {
         self.dir.place(&name(staged.number), to, as_name)
     }
 
-    /// Puts everything that is staged aside, by its path, into `aside`. `mirror` is the source's folder there.
-    pub(crate) fn set_aside(&self, aside: &MirrorDir, mirror: Option<&MirrorDir>) -> io::Result<()> {
-        for (path, staged) in std::mem::take(&mut *self.staged.borrow_mut()) {
-            if let (true, Some(mirror)) = (staged.head > 0, mirror) {
-                let whole = self.dir.open_to_change(&name(staged.number))?;
-                grown::copy(&mirror.open_path(&path)?, &whole, 0, staged.head)?;
-                self.dir.apply_meta(&whole, &staged.meta)?;
-            }
-            move_aside(&self.dir, staged.number, aside, &path)?;
+    /// Puts what is staged for `path`, if anything is, aside into `aside`. `mirror` is the source's folder there.
+    pub(crate) fn set_aside(&self, path: &Path, aside: &MirrorDir, mirror: Option<&MirrorDir>) -> io::Result<()> {
+        let staged = self.staged.borrow_mut().remove(&PathKey::of(path));
+        let Some(staged) = staged else { return Ok(()) };
+        if let (true, Some(mirror)) = (staged.head > 0, mirror) {
+            let whole = self.dir.open_to_change(&name(staged.number))?;
+            grown::copy(&mirror.open_path(path)?, &whole, 0, staged.head)?;
+            self.dir.apply_meta(&whole, &staged.meta)?;
         }
-        Ok(())
+        move_aside(&self.dir, staged.number, aside, path)
     }
 
     /// How many bytes the file system still takes.
@@ -129,7 +130,7 @@ impl Growing<'_> {
         self.kept = true;
         let listed = Some(listed).filter(|listed| *listed != meta).map(Box::new);
         let staged = Staged { number: self.number, meta, listed, fresh, head };
-        self.staging.staged.borrow_mut().insert(path.to_owned(), staged.clone());
+        self.staging.staged.borrow_mut().insert(PathKey::of(path), staged.clone());
         Ok(staged)
     }
 

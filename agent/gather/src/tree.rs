@@ -3,11 +3,13 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::room::Held;
 
 /// The longest name of a directory entry, in bytes (NAME_MAX of Linux).
 pub(crate) const MAX_NAME_BYTES: usize = 255;
@@ -63,9 +65,12 @@ pub(crate) enum TreeError {
     /// The source itself is gone, which may pass.
     #[error("the connection to the source was lost")]
     Lost(#[source] io::Error),
-    /// A folder has more entries than may come.
-    #[error("a folder has too many entries")]
+    /// There are more entries at once than may come.
+    #[error("it has too many entries")]
     TooMany,
+    /// Their names take more memory than they may.
+    #[error("the names of its entries are too long")]
+    TooLong,
     /// The source doesn't keep to the rules, which won't pass.
     #[error("the source doesn't behave")]
     Misbehaves(#[source] io::Error),
@@ -109,22 +114,33 @@ pub(crate) trait Tree {
     async fn stat(&self, dir: &Self::Dir, name: &OsStr) -> Result<Meta, TreeError>;
     /// The folder `name` in `dir`.
     async fn open_dir(&self, dir: &Self::Dir, name: &OsStr) -> Result<Self::Dir, TreeError>;
-    /// All entries of `dir` but `.` and `..`. More than `most` are an error.
-    async fn list(&self, dir: &Self::Dir, most: usize) -> Result<Vec<(OsString, Meta)>, TreeError>;
+    /// All entries of `dir` but `.` and `..`; each is taken by `held` before it is kept.
+    async fn list(&self, dir: &Self::Dir, held: &mut Held) -> Result<Vec<(OsString, Meta)>, TreeError>;
     /// What the symbolic link `name` in `dir` says.
     async fn read_link(&self, dir: &Self::Dir, name: &OsStr) -> Result<OsString, TreeError>;
     /// The file `name` in `dir`, open for reading.
     async fn open_file(&self, dir: &Self::Dir, name: &OsStr) -> Result<Self::File, TreeError>;
     /// What the symbolic link `name` in `dir` leads to: a folder, or a file.
-    async fn follow(&self, dir: &Self::Dir, name: &OsStr) -> Result<Followed<Self>, TreeError>;
+    async fn follow(&self, dir: &Self::Dir, name: &OsStr) -> Result<Followed, TreeError>;
+
+    /// The folder that the symbolic link `name` in `dir` leads to, of which [`Tree::follow`] said that it is `real`.
+    async fn open_followed_dir(&self, dir: &Self::Dir, name: &OsStr, real: &Path) -> Result<Self::Dir, TreeError> {
+        let _as_it_goes_by_path = real;
+        self.open_dir(dir, name).await
+    }
+
+    /// The file that the symbolic link `name` in `dir` leads to, open for reading.
+    async fn open_followed_file(&self, dir: &Self::Dir, name: &OsStr) -> Result<Self::File, TreeError> {
+        self.open_file(dir, name).await
+    }
 }
 
-/// What a symbolic link leads to.
-pub(crate) enum Followed<T: Tree + ?Sized> {
-    /// A file, which [`Tree::open_file`] opens in that folder by that name.
-    File(T::Dir, OsString, Meta),
+/// What a symbolic link leads to. Nothing of it is open: there may be many.
+pub(crate) enum Followed {
+    /// A file.
+    File(Meta),
     /// A folder, and its path without any link, by which loops are found.
-    Directory(T::Dir, Meta, PathBuf),
+    Directory(Meta, PathBuf),
     /// A device, FIFO or socket.
     Special,
 }

@@ -232,6 +232,7 @@ async fn a_file_that_changes_whenever_it_is_looked_at_is_marked() {
     let outcome = meeting.site.gather(&meeting.source).await;
     assert_eq!(outcome.state, SourceState::Complete, "{outcome:?}");
     assert_eq!(outcome.counts.changed_while_read, 1, "{outcome:?}");
+    assert_eq!(outcome.changed, ["/data/changing"]);
     meeting.recover().await;
 }
 

@@ -82,9 +82,41 @@ fn summary(outcome: &SourceOutcome) -> String {
     );
     if counts.changed_while_read > 0 {
         text.push_str(&format!("; {} changed while they were read", counts.changed_while_read));
+        text.push_str(&changed(&outcome.changed, counts.changed_while_read));
     }
     if counts.rejected > 0 {
         text.push_str(&format!("; {} rejected", counts.rejected));
     }
     text
+}
+
+/// Which files changed while they were read, as far as they are told.
+fn changed(files: &[String], count: u64) -> String {
+    let told = files.len().min(TOLD);
+    let named = files.iter().take(told).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match count.saturating_sub(told as u64) {
+        _ if told == 0 => String::new(),
+        0 => format!(" ({named})"),
+        more => format!(" ({named} and {more} more)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use drawbridge_gather::Counts;
+
+    use super::*;
+
+    #[test]
+    fn files_that_changed_while_they_were_read_are_named() {
+        let outcome = |files: u64| SourceOutcome {
+            name: "dns".to_owned(),
+            state: SourceState::Complete,
+            counts: Counts { changed_while_read: files, ..Counts::default() },
+            changed: (0..files).map(|number| format!("/var/log/{number}")).collect(),
+        };
+        assert!(!summary(&outcome(0)).contains("changed while"));
+        assert!(summary(&outcome(1)).ends_with("1 changed while they were read (/var/log/0)"));
+        assert!(summary(&outcome(TOLD as u64 + 2)).ends_with("/var/log/4 and 2 more)"));
+    }
 }

@@ -10,6 +10,7 @@
 //! Layout: `MAGIC`, then blocks, each a length (u32, little-endian), the first eight bytes of its SHA-256, and a `postcard`
 //! value: a [`Header`], then one [`Folder`] for each folder, then, of length zero, nothing; last a [`Totals`].
 
+mod below;
 mod origins;
 mod read;
 mod write;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+pub(crate) use below::Below;
 pub use origins::Origins;
 pub use read::Catalogue;
 pub(crate) use write::{CatalogueWriter, Draft};

@@ -1,5 +1,4 @@
-use std::collections::HashMap;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek};
 use std::os::unix::fs::FileExt;
@@ -9,6 +8,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use super::{CHECKSUM_BYTES, CatalogueError, Entry, Folder, Header, MAGIC, MAX_BLOCK_BYTES, Totals, checksum};
+use crate::key::PathKey;
 use crate::tree::Meta;
 
 /// A complete catalogue. Its folders are read when they are asked for.
@@ -17,8 +17,8 @@ pub struct Catalogue {
     file: File,
     pub(crate) header: Header,
     pub(crate) totals: Totals,
-    /// Where each folder's block begins.
-    folders: HashMap<OsString, u64>,
+    /// Where each folder's block begins, sorted by the folder: paths themselves would take as much memory as a host likes.
+    folders: Vec<(PathKey, u64)>,
     /// The folders in the order in which they were written.
     order: Vec<u64>,
     /// The folder that was asked for last: the next question is mostly about it.
@@ -39,14 +39,15 @@ impl Catalogue {
         let mut scan = Scan { path, file: io::BufReader::with_capacity(1 << 20, &file), at: 0 };
         scan.magic()?;
         let header: Header = scan.value()?.ok_or_else(|| scan.damaged("it has no beginning"))?;
-        let (mut folders, mut order, mut totals) = (HashMap::new(), Vec::new(), Totals::default());
+        let (mut folders, mut order, mut totals) = (Vec::new(), Vec::new(), Totals::default());
         loop {
             let begins = scan.at;
             let Some(folder) = scan.value::<Folder>()? else { break };
             totals.add(&folder);
             order.push(begins);
-            folders.insert(folder.path, begins);
+            folders.push((PathKey::of(folder.path()), begins));
         }
+        folders.sort_unstable();
         if scan.value::<Totals>()? != Some(totals) || !scan.is_at_end()? {
             return Err(scan.damaged("it has another end than it should"));
         }
@@ -58,7 +59,9 @@ impl Catalogue {
         if let Some(last) = self.last.as_ref().filter(|last| last.path() == path) {
             return Ok(Some(Arc::clone(last)));
         }
-        let Some(at) = self.folders.get(path.as_os_str()) else { return Ok(None) };
+        let key = PathKey::of(path);
+        let found = self.folders.binary_search_by_key(&key, |(folder, _)| *folder);
+        let Some((_, at)) = found.ok().and_then(|index| self.folders.get(index)) else { return Ok(None) };
         let folder = Arc::new(self.at(*at)?);
         self.last = Some(Arc::clone(&folder));
         Ok(Some(folder))
@@ -77,14 +80,6 @@ impl Catalogue {
     #[must_use]
     pub const fn root(&self) -> &Meta {
         &self.header.root
-    }
-
-    /// The paths of all folders in `path` and below.
-    pub(crate) fn below(&self, path: &Path) -> Vec<PathBuf> {
-        let mut below: Vec<PathBuf> =
-            self.folders.keys().map(PathBuf::from).filter(|folder| folder.starts_with(path)).collect();
-        below.sort();
-        below
     }
 
     /// All folders, in the order in which they were written.

@@ -43,7 +43,9 @@ fn what_was_written_is_read_whatever_the_names_are() {
     assert_eq!(catalogue.entry(Path::new("/etc/z")).unwrap(), Some(entry(b"z", 7)));
     assert_eq!(catalogue.entry(Path::new("/etc/y")).unwrap(), None);
     assert!(catalogue.folder(Path::new("/var")).unwrap().is_none());
-    assert_eq!(catalogue.below(Path::new("/etc")), [Path::new("/etc")]);
+    let mut below = Below::of(Path::new("/etc"));
+    assert_eq!(below.next(&mut catalogue).unwrap().unwrap().path(), Path::new("/etc"));
+    assert!(below.next(&mut catalogue).unwrap().is_none());
     assert_eq!(catalogue.folders().count(), 2);
     assert!(!path.with_extension("new").exists());
 }

@@ -8,13 +8,15 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::append::is_appended;
-use super::fetch::{Fetched, Task, Want};
+use super::fetch::{Fetched, Task, Want, open_file};
 use super::folder::{Entries, OpenFolder};
-use super::{CollectError, Collector, Done, Errand, MAX_FILES_WAITING, Slot, Todo, mirrored};
+use super::{CollectError, Collector, Done, Errand, Later, MAX_FILES_WAITING, Slot, Todo, mirrored};
 use crate::catalogue::{Entry, Folder};
 use crate::mirror::{MirrorDir, within};
+use crate::outcome::MAX_PROBLEMS_NAMED;
 use crate::pattern::Wanted;
 use crate::preview::{Coming, Why};
+use crate::room::Held;
 use crate::source::Symlinks;
 use crate::staging::Staged;
 use crate::tree::{Kind, Meta, Tree, TreeError, check_name};
@@ -35,6 +37,8 @@ pub(super) struct HalfListed<T: Tree> {
     entries: std::vec::IntoIter<(OsString, io::Result<Meta>)>,
     /// The name before.
     last: Option<OsString>,
+    /// What the entries take.
+    held: Held,
 }
 
 impl<T: Tree> Here<T> {
@@ -48,32 +52,77 @@ impl<T: Tree> Here<T> {
 }
 
 impl<'a, T: Tree> Collector<'a, T> {
-    pub(super) fn listed(&mut self, todo: Todo<T>, entries: Result<Entries, TreeError>) -> Result<(), CollectError> {
+    /// Opens a folder, and begins to list it.
+    pub(super) fn its_turn(&mut self, later: Later<T>) -> Result<(), CollectError> {
+        self.todo_held.give(later.bytes());
+        let Later { parent, name, followed } = later;
+        let (tree, path) = (self.tree, parent.path.join(&name));
+        let Some(wanted) = self.job.patterns.step(&parent.wanted, &name) else { return Ok(()) };
+        // Opening a folder never waits, here or there.
+        let dir = futures::executor::block_on(async {
+            match &followed {
+                None => tree.open_dir(&parent.dir, &name).await,
+                Some(real) => tree.open_followed_dir(&parent.dir, &name, real).await,
+            }
+        });
+        let dir = match dir {
+            Ok(dir) => dir,
+            Err(error) => return self.unlisted(&path, &wanted, error),
+        };
+        let real = match followed {
+            _ if self.job.files.symlinks == Symlinks::Keep => Vec::new(),
+            Some(real) => [parent.real.as_slice(), &[real]].concat(),
+            None => {
+                let mut real = parent.real.clone();
+                if let Some(last) = real.last_mut() {
+                    last.push(&name);
+                }
+                real
+            }
+        };
+        let mut held = self.room.hold();
+        let bytes = real.iter().chain([&path]).map(|path| path.as_os_str().len()).sum();
+        self.job.take(&mut held, bytes)?;
+        self.list(Todo { dir, path, wanted, depth: parent.depth + 1, real, _held: held });
+        Ok(())
+    }
+
+    fn unlisted(&mut self, path: &Path, wanted: &Wanted, error: TreeError) -> Result<(), CollectError> {
+        // Deleted since its parent was listed, as folders are.
+        if error.is_not_found() && wanted.whole {
+            return Ok(());
+        }
+        self.problem(path, error)?;
+        self.keep_folders(path)
+    }
+
+    pub(super) fn listed(
+        &mut self,
+        todo: Todo<T>,
+        entries: Result<Entries, TreeError>,
+        held: Held,
+    ) -> Result<(), CollectError> {
         let entries = match entries {
             Ok(entries) => entries,
-            // Deleted since its parent was listed, as folders are.
-            Err(error) if error.is_not_found() && todo.wanted.whole => return Ok(()),
-            Err(error) => {
-                self.problem(&todo.path, error)?;
-                return self.keep_folders(&todo.path);
-            }
+            Err(error) => return self.unlisted(&todo.path, &todo.wanted, error),
         };
         let here = self.open(todo)?;
         let dropped = self.beyond_the_newest(&here.todo, &entries);
         self.tell_what_is_gone(&here, &entries);
         // What isn't looked at yet counts as one more entry under way.
         self.awaited(&here, PathBuf::new());
-        self.half_listed.push_back(HalfListed { here, dropped, entries: entries.into_iter(), last: None });
+        self.half_listed.push_back(HalfListed { here, dropped, entries: entries.into_iter(), last: None, held });
         Ok(())
     }
 
-    /// Looks at listed entries, as long as not too many files wait.
+    /// Looks at listed entries, as long as not too much waits or is under way.
     pub(super) fn look_on(&mut self) -> Result<(), CollectError> {
-        while self.waiting.len() < MAX_FILES_WAITING {
+        while self.waiting.len().max(self.running.len()) < MAX_FILES_WAITING {
             let Some(mut half) = self.half_listed.pop_front() else { break };
             match half.entries.next() {
                 None => self.arrived(half.here.slot)?,
                 Some((name, meta)) => {
+                    half.held.give_entry(&name);
                     let path = half.here.todo.path.join(&name);
                     if half.last.as_ref() == Some(&name) {
                         self.problems.note(&path, "is listed twice, and only the first is taken");
@@ -99,7 +148,8 @@ impl<'a, T: Tree> Collector<'a, T> {
     fn open(&mut self, todo: Todo<T>) -> Result<Here<T>, CollectError> {
         let slot = self.next_folder;
         self.next_folder += 1;
-        self.open.insert(slot, OpenFolder { path: todo.path.clone(), entries: Vec::new(), waiting: 0 });
+        let held = self.room.hold();
+        self.open.insert(slot, OpenFolder { path: todo.path.clone(), entries: Vec::new(), held, waiting: 0 });
         self.here(&Rc::new(todo), slot)
     }
 
@@ -148,12 +198,18 @@ impl<'a, T: Tree> Collector<'a, T> {
             return Err(CollectError::TooMany(self.job.limits.entries));
         }
         if let Err(error) = check_name(name) {
-            return self.unreadable(here, &path, TreeError::Entry(error));
+            // No copy of it is kept: by such a name, another entry's would be found.
+            return self.problem(&path, TreeError::Entry(error));
+        }
+        let longest = self.job.longest_path;
+        if path.as_os_str().len() > longest {
+            let problem = format!("its path is longer than {longest} bytes, which the mirror can't hold: exclude it");
+            return self.refuse(here, &path, &problem);
         }
         let through = self.job.patterns.leads_through(&todo.wanted, name);
         let meta = &meta;
         match meta.kind {
-            Kind::Directory => self.folder(here, name, path, meta, wanted, None),
+            Kind::Directory => self.folder(here, name, &path, meta, None),
             Kind::Symlink if self.job.files.symlinks == Symlinks::Follow => self.follow(here, name, path, wanted),
             Kind::Symlink if wanted.whole => self.symlink(here, name, path, meta),
             Kind::Symlink if through => self.refuse(
@@ -161,7 +217,7 @@ impl<'a, T: Tree> Collector<'a, T> {
                 &path,
                 "a configured path must not lead through a symbolic link: name the path that it links to",
             ),
-            Kind::File if wanted.whole => self.file(here, name, path, meta, None),
+            Kind::File if wanted.whole => self.file(here, name, path, meta, false),
             Kind::Special if wanted.whole => {
                 self.counts.skipped_special += 1;
                 Ok(())
@@ -192,33 +248,18 @@ impl<'a, T: Tree> Collector<'a, T> {
         &mut self,
         here: &Here<T>,
         name: &OsStr,
-        path: PathBuf,
+        path: &Path,
         meta: &Meta,
-        wanted: Wanted,
-        followed: Option<(T::Dir, PathBuf)>,
+        followed: Option<PathBuf>,
     ) -> Result<(), CollectError> {
         let depth = here.todo.depth + 1;
         if depth > self.job.limits.depth {
-            return self.refuse(here, &path, "lies deeper than folders are followed: exclude it");
+            return self.refuse(here, path, "lies deeper than folders are followed: exclude it");
         }
-        let (dir, real) = match followed {
-            Some((dir, real)) => (Ok(dir), [here.todo.real.as_slice(), &[real]].concat()),
-            None => {
-                let mut real = here.todo.real.clone();
-                if let Some(last) = real.last_mut() {
-                    last.push(name);
-                }
-                // Opening a folder never waits, here or there.
-                (futures::executor::block_on(self.tree.open_dir(&here.todo.dir, name)), real)
-            }
-        };
-        match dir {
-            Ok(dir) => self.todo.push(Todo { dir, path, wanted, depth, real }),
-            Err(error) if error.is_not_found() => return Ok(()),
-            Err(error) => return self.unreadable(here, &path, error),
-        }
-        self.has(here.slot, name, meta, OsString::new(), false, false);
-        Ok(())
+        let later = Later { parent: Rc::clone(&here.todo), name: name.to_owned(), followed };
+        self.job.take(&mut self.todo_held, later.bytes())?;
+        self.todo.push(later);
+        self.has(here.slot, name, meta, OsString::new(), false, false)
     }
 
     pub(super) fn file(
@@ -227,7 +268,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         name: &OsStr,
         path: PathBuf,
         meta: &Meta,
-        elsewhere: Option<(T::Dir, OsString)>,
+        followed: bool,
     ) -> Result<(), CollectError> {
         let old = here.old(name).filter(|old| old.meta.kind == Kind::File);
         if meta.size > self.job.limits.file_bytes {
@@ -249,22 +290,14 @@ impl<'a, T: Tree> Collector<'a, T> {
         });
         if let Some(old) = copied.filter(|old| !old.fresh && (old.meta.size, old.meta.mtime) == (meta.size, meta.mtime))
         {
-            self.has(here.slot, name, meta, OsString::new(), false, self.job.unsettled && old.fetched);
-            return Ok(());
+            return self.has(here.slot, name, meta, OsString::new(), false, self.job.unsettled && old.fetched);
         }
         let grown = copied.filter(|old| is_appended(self.job.files, &path, &old.meta, meta)).map(|old| old.meta.size);
-        let (dir, file) = elsewhere.unwrap_or_else(|| (here.todo.dir.clone(), name.to_owned()));
-        self.want(here, path, Want { meta: meta.clone(), grown, known: old.is_some() }, dir, file)
+        let known = old.is_some();
+        self.want(here, name, path, Want { meta: meta.clone(), grown, known, followed })
     }
 
-    fn want(
-        &mut self,
-        here: &Here<T>,
-        path: PathBuf,
-        want: Want,
-        dir: T::Dir,
-        file: OsString,
-    ) -> Result<(), CollectError> {
+    fn want(&mut self, here: &Here<T>, name: &OsStr, path: PathBuf, want: Want) -> Result<(), CollectError> {
         match &self.job.errand {
             Errand::Preview(tell) => {
                 let (why, bytes) = match (want.grown, want.known) {
@@ -275,24 +308,23 @@ impl<'a, T: Tree> Collector<'a, T> {
                 self.counts.copied_files += 1;
                 self.counts.copied_bytes = self.counts.copied_bytes.saturating_add(bytes);
                 tell(Coming { path: path.clone(), bytes, why });
-                let tree = self.tree;
+                let (tree, todo, name) = (self.tree, Rc::clone(&here.todo), name.to_owned());
                 if here.todo.wanted.whole {
                     return Ok(());
                 }
                 // A path of the configuration's own: whether it may be read is worth knowing now.
                 self.running.push(Box::pin(async move {
-                    let opened = tree.open_file(&dir, &file).await.map(|_| ());
+                    let opened = open_file(tree, &todo.dir, &name, want.followed).await.map(|_| ());
                     Done::Probed(path, opened)
                 }));
                 Ok(())
             }
             Errand::Fetch { staging, .. } => {
                 if let Some(staged) = staging.find(&path, &want.meta) {
-                    self.staged(&here.slot(&path), &staged);
-                    return Ok(());
+                    return self.staged(&here.slot(&path), &staged);
                 }
                 let slot = self.awaited(here, path);
-                self.waiting.push_back(Task { slot, dir, file, want });
+                self.waiting.push_back(Task { slot, dir: here.todo.dir.clone(), file: name.to_owned(), want });
                 Ok(())
             }
         }
@@ -305,9 +337,12 @@ impl<'a, T: Tree> Collector<'a, T> {
                 self.counts.copied_files += 1;
                 self.counts.copied_bytes = self.counts.copied_bytes.saturating_add(bytes);
                 self.counts.changed_while_read += u64::from(changed);
+                if changed && self.changed.len() < MAX_PROBLEMS_NAMED {
+                    self.changed.push(slot.path.display().to_string());
+                }
                 self.counts.bytes =
                     self.counts.bytes.saturating_sub(task.want.meta.size).saturating_add(staged.meta.size);
-                self.staged(&slot, &staged);
+                self.staged(&slot, &staged)?;
             }
             // Deleted since it was listed, as files are.
             Fetched::Unreadable(error) if error.is_not_found() => self.counts.files -= 1,
@@ -325,8 +360,8 @@ impl<'a, T: Tree> Collector<'a, T> {
         self.arrived(slot.folder)
     }
 
-    fn staged(&mut self, slot: &Slot, staged: &Staged) {
+    fn staged(&mut self, slot: &Slot, staged: &Staged) -> Result<(), CollectError> {
         let name = slot.path.file_name().unwrap_or_default();
-        self.has(slot.folder, name, &staged.meta, OsString::new(), staged.fresh, true);
+        self.has(slot.folder, name, &staged.meta, OsString::new(), staged.fresh, true)
     }
 }

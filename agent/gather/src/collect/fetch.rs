@@ -1,7 +1,7 @@
 //! One file's bytes, into staging.
 
 use std::cell::Cell;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -42,6 +42,8 @@ pub(super) struct Want {
     pub(super) grown: Option<u64>,
     /// The last catalogue has it.
     pub(super) known: bool,
+    /// It is what a link of its name leads to.
+    pub(super) followed: bool,
 }
 
 /// What came of fetching a file.
@@ -103,7 +105,7 @@ pub(super) async fn fetch<T: Tree>(tree: &T, job: &Job<'_>, task: &Task<T>) -> R
         return Ok(Fetched::Unreadable(error));
     }
     let began = SystemTime::now();
-    let mut file = match tree.open_file(&task.dir, &task.file).await {
+    let mut file = match open_file(tree, &task.dir, &task.file, task.want.followed).await {
         Ok(file) => file,
         Err(error) => return Ok(Fetched::Unreadable(error)),
     };
@@ -136,6 +138,16 @@ pub(super) async fn fetch<T: Tree>(tree: &T, job: &Job<'_>, task: &Task<T>) -> R
         attempt += 1;
         expected = Meta { kind: Kind::File, ..reading.after };
     }
+}
+
+/// Opens the file `name` in `dir`, or the one that the link of that name leads to.
+pub(super) async fn open_file<T: Tree>(
+    tree: &T,
+    dir: &T::Dir,
+    name: &OsStr,
+    followed: bool,
+) -> Result<T::File, TreeError> {
+    if followed { tree.open_followed_file(dir, name).await } else { tree.open_file(dir, name).await }
 }
 
 struct Keeping {

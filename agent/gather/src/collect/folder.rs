@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::catalogue::Entry;
 use crate::pattern::{Patterns, Wanted};
+use crate::room::Held;
 use crate::tree::{Meta, Tree, TreeError};
 
 /// What there is to look at in a folder, sorted by name.
@@ -13,6 +14,8 @@ pub(super) type Entries = Vec<(OsString, io::Result<Meta>)>;
 pub(super) struct OpenFolder {
     pub(super) path: PathBuf,
     pub(super) entries: Vec<Entry>,
+    /// What their names and link targets take.
+    pub(super) held: Held,
     /// How many of its entries are under way.
     pub(super) waiting: usize,
 }
@@ -24,10 +27,10 @@ pub(super) async fn entries<T: Tree>(
     patterns: &Patterns,
     dir: &T::Dir,
     wanted: &Wanted,
-    most: usize,
+    held: &mut Held,
 ) -> Result<Entries, TreeError> {
     let mut entries: Entries = match patterns.names(wanted) {
-        None => tree.list(dir, most).await?.into_iter().map(|(name, meta)| (name, Ok(meta))).collect(),
+        None => tree.list(dir, held).await?.into_iter().map(|(name, meta)| (name, Ok(meta))).collect(),
         Some(names) => {
             let mut entries = Vec::with_capacity(names.len());
             for name in names {

@@ -18,8 +18,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         meta: &Meta,
     ) -> Result<(), CollectError> {
         if let Some(old) = here.old(name).filter(|old| old.meta == *meta && !old.fresh) {
-            self.has(here.slot, name, meta, old.link.clone(), false, false);
-            return Ok(());
+            return self.has(here.slot, name, meta, old.link.clone(), false, false);
         }
         let (tree, todo, meta, name) = (self.tree, Rc::clone(&here.todo), meta.clone(), name.to_owned());
         let slot = self.awaited(here, path);
@@ -45,7 +44,7 @@ impl<'a, T: Tree> Collector<'a, T> {
                     self.keep(slot)?;
                 } else {
                     let fresh = super::fetch::is_fresh(&meta);
-                    self.has(slot.folder, name, &meta, target, fresh, false);
+                    self.has(slot.folder, name, &meta, target, fresh, false)?;
                 }
             }
             Err(error) if error.is_not_found() => {}
@@ -77,20 +76,18 @@ impl<'a, T: Tree> Collector<'a, T> {
         &mut self,
         slot: &Slot,
         todo: &Rc<Todo<T>>,
-        wanted: Wanted,
-        target: Result<Followed<T>, TreeError>,
+        wanted: &Wanted,
+        target: Result<Followed, TreeError>,
     ) -> Result<(), CollectError> {
         let name = slot.path.file_name().unwrap_or_default().to_owned();
         let here = self.here(todo, slot.folder)?;
         match target {
-            Ok(Followed::Directory(_, _, real)) if todo.real.iter().any(|folder| folder.starts_with(&real)) => {
+            Ok(Followed::Directory(_, real)) if todo.real.iter().any(|folder| folder.starts_with(&real)) => {
                 self.problems.note(&slot.path, "leads back to a folder that it lies in, and isn't followed");
             }
-            Ok(Followed::Directory(dir, meta, real)) => {
-                self.folder(&here, &name, slot.path.clone(), &meta, wanted, Some((dir, real)))?;
-            }
-            Ok(Followed::File(dir, file, meta)) if wanted.whole => {
-                self.file(&here, &name, slot.path.clone(), &meta, Some((dir, file)))?;
+            Ok(Followed::Directory(meta, real)) => self.folder(&here, &name, &slot.path, &meta, Some(real))?,
+            Ok(Followed::File(meta)) if wanted.whole => {
+                self.file(&here, &name, slot.path.clone(), &meta, true)?;
             }
             Ok(Followed::File(..)) => {}
             Ok(Followed::Special) => self.counts.skipped_special += 1,

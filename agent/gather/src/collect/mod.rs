@@ -3,7 +3,9 @@
 //!
 //! Invariants:
 //! - what can't be read keeps its last good copy and is named as a problem;
-//! - memory is bounded: by the largest folder, by the number of changed files, and by what is under way at once.
+//! - memory is bounded: by the largest folder, by the number of changed files, by what is under way at once, and all names
+//!   that are held together by [`Room`];
+//! - what is open is bounded: by what is under way at once, and by how deep folders are followed.
 
 mod append;
 mod decide;
@@ -32,6 +34,7 @@ use crate::mirror::MirrorDir;
 use crate::outcome::{Counts, Problems};
 use crate::pattern::{Patterns, Wanted};
 use crate::preview::Coming;
+use crate::room::{Held, Room};
 use crate::source::{Files, Limits};
 use crate::staging::Staging;
 use crate::throttle::Throttle;
@@ -45,8 +48,12 @@ use folder::OpenFolder;
 /// The longest target of a symbolic link, in bytes (PATH_MAX of Linux, without its end).
 const MAX_LINK_BYTES: usize = 4095;
 
-/// Entries aren't looked at, nor folders listed, while so many files wait to be fetched: what is known of each takes memory.
+/// Entries aren't looked at while so many files wait to be fetched, or so much else is under way: each takes memory.
 const MAX_FILES_WAITING: usize = 4096;
+
+/// Folders aren't listed while more files wait than so many times those that are fetched at once: each may keep another
+/// folder open.
+const FILES_AHEAD: usize = 32;
 
 /// Why a source can't be read to its end.
 #[derive(Debug, Error)]
@@ -59,6 +66,10 @@ pub(crate) enum CollectError {
     Catalogue(#[from] CatalogueError),
     #[error("the source has more than {0} entries: exclude what isn't needed, or raise max_entries")]
     TooMany(u64),
+    #[error(
+        "the names of what the source has at once take more memory than {0} entries should: exclude what isn't needed, or raise max_entries"
+    )]
+    TooLong(u64),
     #[error("the source has more than {0} bytes: exclude what isn't needed, or raise max_size")]
     TooLarge(u64),
     #[error("gathering was called off")]
@@ -79,6 +90,8 @@ pub(crate) struct Job<'a> {
     pub(crate) patterns: &'a Patterns,
     /// How many of the patterns, from the first, must lead to something.
     pub(crate) required: usize,
+    /// The longest path that the mirror takes, in bytes.
+    pub(crate) longest_path: usize,
     /// The source's folder in the mirror, if there is one yet.
     pub(crate) mirror: Option<&'a MirrorDir>,
     pub(crate) old: &'a RefCell<Option<Catalogue>>,
@@ -96,6 +109,20 @@ impl Job<'_> {
     /// What the last catalogue says of the folder `path`.
     fn old_folder(&self, path: &Path) -> Result<Option<Arc<Folder>>, CatalogueError> {
         self.old.borrow_mut().as_mut().map_or(Ok(None), |old| old.folder(path))
+    }
+
+    /// Why the source can't be read any further.
+    fn fatal(&self, error: TreeError) -> CollectError {
+        match error {
+            TreeError::TooMany => CollectError::TooMany(self.limits.entries),
+            TreeError::TooLong => CollectError::TooLong(self.limits.entries),
+            other => CollectError::Source(other),
+        }
+    }
+
+    /// Takes so many more bytes of the source's room.
+    fn take(&self, held: &mut Held, bytes: usize) -> Result<(), CollectError> {
+        held.take(bytes).map_err(|error| self.fatal(error))
     }
 
     /// What the last catalogue says of the entry at `path`.
@@ -125,25 +152,43 @@ pub(crate) struct Collected {
     pub(crate) draft: Option<Draft>,
     pub(crate) counts: Counts,
     pub(crate) problems: Problems,
+    /// The first of the files that changed whenever they were read.
+    pub(crate) changed: Vec<String>,
     /// Of the files in the last catalogue, those that the new one still has.
     pub(crate) still_there: u64,
 }
 
-/// A folder that is to be listed.
+/// A folder that is to be listed when its turn comes. It isn't open: there may be many.
+struct Later<T: Tree> {
+    parent: Rc<Todo<T>>,
+    name: OsString,
+    /// It is a link that leads to this folder.
+    followed: Option<PathBuf>,
+}
+
+impl<T: Tree> Later<T> {
+    fn bytes(&self) -> usize {
+        self.name.len() + self.followed.as_ref().map_or(0, |real| real.as_os_str().len())
+    }
+}
+
+/// A folder whose turn to be listed has come.
 struct Todo<T: Tree> {
     dir: T::Dir,
     path: PathBuf,
     wanted: Wanted,
     depth: usize,
-    /// Paths without links: of this folder, and of those in which a link was followed to get here.
+    /// Paths without links, if links are followed: of this folder, and of those in which one was followed to get here.
     real: Vec<PathBuf>,
+    /// What its paths take.
+    _held: Held,
 }
 
 /// Something under way that has ended.
 enum Done<T: Tree> {
-    Listed(Todo<T>, Result<folder::Entries, TreeError>),
+    Listed(Todo<T>, Result<folder::Entries, TreeError>, Held),
     Linked(Slot, Meta, Result<OsString, TreeError>),
-    Followed(Box<(Slot, Rc<Todo<T>>, Wanted)>, Result<Followed<T>, TreeError>),
+    Followed(Box<(Slot, Rc<Todo<T>>, Wanted)>, Result<Followed, TreeError>),
     Fetched(Box<Task<T>>, Result<Fetched, CollectError>),
     Probed(PathBuf, Result<(), TreeError>),
 }
@@ -162,7 +207,10 @@ struct Collector<'a, T: Tree> {
     /// How many of them list, and how many fetch.
     listing: usize,
     fetching: usize,
-    todo: Vec<Todo<T>>,
+    todo: Vec<Later<T>>,
+    /// What they take.
+    todo_held: Held,
+    room: Rc<Room>,
     waiting: VecDeque<Task<T>>,
     half_listed: VecDeque<HalfListed<T>>,
     open: HashMap<u64, OpenFolder>,
@@ -173,6 +221,7 @@ struct Collector<'a, T: Tree> {
     entries: u64,
     counts: Counts,
     problems: Problems,
+    changed: Vec<String>,
     still_there: u64,
 }
 
@@ -186,6 +235,7 @@ pub(crate) async fn collect<T: Tree>(tree: &T, job: &Job<'_>) -> Result<Collecte
             Some(CatalogueWriter::begin(catalogue, &header)?)
         }
     };
+    let room = Room::new(job.limits.entries);
     let mut collector = Collector {
         tree,
         job,
@@ -193,6 +243,7 @@ pub(crate) async fn collect<T: Tree>(tree: &T, job: &Job<'_>) -> Result<Collecte
         listing: 0,
         fetching: 0,
         todo: Vec::new(),
+        todo_held: room.hold(),
         waiting: VecDeque::new(),
         half_listed: VecDeque::new(),
         open: HashMap::new(),
@@ -202,11 +253,13 @@ pub(crate) async fn collect<T: Tree>(tree: &T, job: &Job<'_>) -> Result<Collecte
         entries: 0,
         counts: Counts::default(),
         problems: Problems::default(),
+        changed: Vec::new(),
         still_there: 0,
+        room,
     };
     let path = PathBuf::from("/");
-    let real = vec![path.clone()];
-    collector.todo.push(Todo { dir: root, path, wanted: job.patterns.root(), depth: 0, real });
+    let (real, held) = (vec![path.clone()], collector.room.hold());
+    collector.list(Todo { dir: root, path, wanted: job.patterns.root(), depth: 0, real, _held: held });
     collector.run().await?;
     collector.end()
 }
@@ -218,7 +271,7 @@ impl<'a, T: Tree> Collector<'a, T> {
                 return Err(CollectError::CalledOff);
             }
             self.look_on()?;
-            self.begin_more();
+            self.begin_more()?;
             match self.running.next().await {
                 None => return Ok(()),
                 Some(done) => self.take_in(done)?,
@@ -226,7 +279,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         }
     }
 
-    fn begin_more(&mut self) {
+    fn begin_more(&mut self) -> Result<(), CollectError> {
         let pace = self.tree.pace();
         while self.fetching < pace.files {
             let Some(task) = self.waiting.pop_front() else { break };
@@ -237,28 +290,33 @@ impl<'a, T: Tree> Collector<'a, T> {
                 Done::Fetched(Box::new(task), fetched)
             }));
         }
-        while self.listing < pace.folders && self.half_listed.is_empty() {
-            let Some(todo) = self.todo.pop() else { break };
-            self.listing += 1;
-            let (tree, patterns, job) = (self.tree, self.job.patterns, self.job);
-            let most = usize::try_from(job.limits.entries.saturating_sub(self.entries)).unwrap_or(usize::MAX);
-            self.running.push(Box::pin(async move {
-                let entries = folder::entries(tree, patterns, &todo.dir, &todo.wanted, most).await;
-                Done::Listed(todo, entries)
-            }));
+        let files_ahead = pace.files.saturating_mul(FILES_AHEAD);
+        while self.listing < pace.folders && self.half_listed.is_empty() && self.waiting.len() <= files_ahead {
+            let Some(later) = self.todo.pop() else { break };
+            self.its_turn(later)?;
         }
+        Ok(())
+    }
+
+    fn list(&mut self, todo: Todo<T>) {
+        self.listing += 1;
+        let (tree, patterns, mut held) = (self.tree, self.job.patterns, self.room.hold());
+        self.running.push(Box::pin(async move {
+            let entries = folder::entries(tree, patterns, &todo.dir, &todo.wanted, &mut held).await;
+            Done::Listed(todo, entries, held)
+        }));
     }
 
     fn take_in(&mut self, done: Done<T>) -> Result<(), CollectError> {
         match done {
-            Done::Listed(todo, entries) => {
+            Done::Listed(todo, entries, held) => {
                 self.listing -= 1;
-                self.listed(todo, entries)
+                self.listed(todo, entries, held)
             }
             Done::Linked(slot, meta, target) => self.linked(&slot, meta, target),
             Done::Followed(from, target) => {
                 let (slot, todo, wanted) = *from;
-                self.followed(&slot, &todo, wanted, target)
+                self.followed(&slot, &todo, &wanted, target)
             }
             Done::Fetched(task, fetched) => {
                 self.fetching -= 1;
@@ -278,8 +336,7 @@ impl<'a, T: Tree> Collector<'a, T> {
                 self.problems.note(path, &crate::outcome::in_one_line(&error));
                 Ok(())
             }
-            TreeError::TooMany => Err(CollectError::TooMany(self.job.limits.entries)),
-            lost => Err(CollectError::Source(lost)),
+            fatal => Err(self.job.fatal(fatal)),
         }
     }
 
@@ -289,9 +346,9 @@ impl<'a, T: Tree> Collector<'a, T> {
                 self.problems.note(Path::new(&pattern.to_string()), "leads to nothing");
             }
         }
-        let Self { counts, problems, still_there, writer, .. } = self;
+        let Self { counts, problems, changed, still_there, writer, .. } = self;
         let draft = writer.map(CatalogueWriter::finish).transpose()?;
-        Ok(Collected { draft, counts, problems, still_there })
+        Ok(Collected { draft, counts, problems, changed, still_there })
     }
 
     fn write(&mut self, folder: &Folder) -> Result<(), CollectError> {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::decide::Here;
 use super::{CollectError, Collector, Slot};
-use crate::catalogue::{Entry, Folder};
+use crate::catalogue::{Below, Entry, Folder};
 use crate::tree::{Kind, Meta, Tree, TreeError};
 
 impl<T: Tree> Collector<'_, T> {
@@ -23,27 +23,37 @@ impl<T: Tree> Collector<'_, T> {
     pub(super) fn keep(&mut self, slot: &Slot) -> Result<(), CollectError> {
         let Some(old) = self.job.old_entry(&slot.path)? else { return Ok(()) };
         let is_folder = old.meta.kind == Kind::Directory;
-        if let Some(open) = self.open.get_mut(&slot.folder) {
-            open.entries.push(Entry { fetched: self.job.unsettled && old.fetched, ..old });
-        }
+        self.add(slot.folder, Entry { fetched: self.job.unsettled && old.fetched, ..old })?;
         if is_folder { self.keep_folders(&slot.path) } else { Ok(()) }
     }
 
     pub(super) fn keep_folders(&mut self, path: &Path) -> Result<(), CollectError> {
-        let below = self.job.old.borrow().as_ref().map(|old| old.below(path)).unwrap_or_default();
-        for folder in below {
-            if let Some(kept) = self.job.old_folder(&folder)? {
-                self.still_there += kept.entries.iter().filter(|entry| entry.meta.kind == Kind::File).count() as u64;
-                self.write(&kept)?;
-            }
+        let mut below = Below::of(path);
+        loop {
+            let next = self.job.old.borrow_mut().as_mut().map_or(Ok(None), |old| below.next(old))?;
+            let Some(kept) = next else { return Ok(()) };
+            self.still_there += kept.entries.iter().filter(|entry| entry.meta.kind == Kind::File).count() as u64;
+            self.write(&kept)?;
         }
-        Ok(())
     }
 
-    pub(super) fn has(&mut self, folder: u64, name: &OsStr, meta: &Meta, link: OsString, fresh: bool, fetched: bool) {
-        if let Some(open) = self.open.get_mut(&folder) {
-            open.entries.push(Entry { name: name.to_owned(), meta: meta.clone(), link, fresh, fetched });
-        }
+    pub(super) fn has(
+        &mut self,
+        folder: u64,
+        name: &OsStr,
+        meta: &Meta,
+        link: OsString,
+        fresh: bool,
+        fetched: bool,
+    ) -> Result<(), CollectError> {
+        self.add(folder, Entry { name: name.to_owned(), meta: meta.clone(), link, fresh, fetched })
+    }
+
+    fn add(&mut self, folder: u64, entry: Entry) -> Result<(), CollectError> {
+        let Some(open) = self.open.get_mut(&folder) else { return Ok(()) };
+        self.job.take(&mut open.held, entry.name.len() + entry.link.len())?;
+        open.entries.push(entry);
+        Ok(())
     }
 
     pub(super) fn awaited(&mut self, here: &Here<T>, path: PathBuf) -> Slot {

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 use super::*;
+use crate::room::Held;
 use crate::tree::{Followed, Pace, Tree, TreeError, TreeFile};
 
 /// What goes wrong with an entry.
@@ -127,7 +128,7 @@ impl Tree for FaultyTree {
         self.open(&join(dir, name)).map(|_| join(dir, name) + "/")
     }
 
-    async fn list(&self, dir: &String, _: usize) -> Result<Vec<(OsString, Meta)>, TreeError> {
+    async fn list(&self, dir: &String, _: &mut Held) -> Result<Vec<(OsString, Meta)>, TreeError> {
         let named = |(path, entry): (&String, &Entry)| {
             let name = path.strip_prefix(dir.as_str())?;
             // One level, but for names that only a liar has.
@@ -151,7 +152,7 @@ impl Tree for FaultyTree {
         Ok(FaultyFile { entry, at: 0, to: 0, changes: Rc::clone(&self.changes) })
     }
 
-    async fn follow(&self, _: &String, _: &OsStr) -> Result<Followed<Self>, TreeError> {
+    async fn follow(&self, _: &String, _: &OsStr) -> Result<Followed, TreeError> {
         Ok(Followed::Special)
     }
 }

@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::room::Room;
 use crate::local::LocalTree;
 use crate::tree::{Tree, TreeError};
 
@@ -268,8 +269,8 @@ async fn a_folder_is_listed_to_the_limit_and_no_further() {
     let site = TestSite::new();
     (0..3).for_each(|number| site.write(&number.to_string(), b"x"));
     let (tree, dir) = open_source(&site).await;
-    assert_eq!(tree.list(&dir, 3).await.unwrap().len(), 3);
-    assert!(matches!(tree.list(&dir, 2).await, Err(TreeError::TooMany)));
+    assert_eq!(tree.list(&dir, &mut Room::new(3).hold()).await.unwrap().len(), 3);
+    assert!(matches!(tree.list(&dir, &mut Room::new(2).hold()).await, Err(TreeError::TooMany)));
 }
 
 #[tokio::test]

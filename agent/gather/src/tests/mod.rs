@@ -6,6 +6,8 @@ mod faults;
 mod faulty;
 mod limits;
 mod local;
+mod parallel;
+mod paths;
 mod remote;
 mod rules;
 mod wanted;

@@ -8,6 +8,12 @@ const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
 
+/// The longest name, in bytes.
+const NAME_BYTES: usize = 255;
+
+/// [`Lie::Deep`] goes down as far as here: from a longer path to the longest, 4,095 bytes, there is room for another name.
+const LONGEST_WAY: usize = 3500;
+
 /// 2017-07-14, for everything that has no other time.
 const SOME_TIME: u32 = 1_500_000_000;
 
@@ -104,6 +110,15 @@ pub enum Lie {
     EndlessDepth,
     /// The folder at [`Scenario::ROOT`] lists this many empty files.
     Entries(u64),
+    /// The folder at [`Scenario::ROOT`] lists this many folders, each of which lists new names for ever.
+    EndlessListings(u64),
+    /// The folder at [`Scenario::ROOT`] lists this many links, each with a target of so many bytes.
+    Links(u64, usize),
+    /// Below [`Scenario::ROOT`] lies a folder with the longest path that a system allows, nearly, and it lists this many
+    /// folders with names of so many bytes. They are empty.
+    Deep(u64, usize),
+    /// The same, and the folders have gone when somebody looks into them.
+    DeepAndGone(u64, usize),
     /// Files grow by a chunk whenever their end is read, and never end.
     EndlessFiles,
     /// A file has another size and time whenever it is asked for, and its content is another at each reading.
@@ -130,6 +145,11 @@ pub enum Lie {
     ListedAsFiles,
     /// Instead of the version comes a line of text, as from a login script.
     Chatter,
+}
+
+/// Whether [`Lie::Deep`] names this folder so.
+fn leads_down(folder: &[u8]) -> bool {
+    folder.iter().rev().take_while(|byte| **byte == b'd').count() == NAME_BYTES
 }
 
 /// What a server serves.
@@ -191,19 +211,36 @@ impl Scenario {
         match self.lie {
             Lie::EndlessDepth if below && path.ends_with(b"/deeper") => Some(Node::folder()),
             Lie::EndlessListing | Lie::Entries(_) if below => Some(Node::file(b"")),
+            Lie::EndlessListings(_) if below => Some(Node::folder()),
+            Lie::Links(_, length) if below => Some(Node::link(&vec![b'x'; length])),
+            Lie::Deep(..) if below => Some(Node::folder()),
+            Lie::DeepAndGone(..) if below && leads_down(path) => Some(Node::folder()),
             _ => None,
         }
     }
 
     /// The batch of a folder's listing that begins at `from`; an empty one is the end.
     pub(super) fn list(&self, folder: &[u8], from: u64) -> Vec<(Vec<u8>, Attributes)> {
-        let made_up = |count: u64| {
+        let numbered = |count: u64, length: usize, node: Node| {
             let numbers = from..(from + 100).min(count);
-            numbers.map(|number| (format!("entry-{number}").into_bytes(), Node::file(b"").attributes)).collect()
+            let name = |number: u64| format!("{:x<length$}", format!("entry-{number}-")).into_bytes();
+            numbers.map(|number| (name(number), node.attributes.clone())).collect()
         };
+        let is_root = folder == Self::ROOT.as_bytes();
         match self.lie {
-            Lie::EndlessListing => return made_up(u64::MAX),
-            Lie::Entries(count) if folder == Self::ROOT.as_bytes() => return made_up(count),
+            Lie::EndlessListing => return numbered(u64::MAX, 0, Node::file(b"")),
+            Lie::Entries(count) if is_root => return numbered(count, 0, Node::file(b"")),
+            Lie::EndlessListings(count) if is_root => return numbered(count, 0, Node::folder()),
+            Lie::EndlessListings(_) => return numbered(u64::MAX, 0, Node::file(b"")),
+            Lie::Links(count, length) if is_root => return numbered(count, 0, Node::link(&vec![b'x'; length])),
+            Lie::Deep(count, length) | Lie::DeepAndGone(count, length) => {
+                return match folder.len() < LONGEST_WAY {
+                    _ if !is_root && !leads_down(folder) => Vec::new(),
+                    true if from > 0 => Vec::new(),
+                    true => vec![(vec![b'd'; NAME_BYTES], Node::folder().attributes)],
+                    false => numbered(count, length, Node::folder()),
+                };
+            }
             _ if from > 0 => return Vec::new(),
             _ => {}
         }
