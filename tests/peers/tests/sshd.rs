@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use drawbridge_peers::{need, need_root};
 use drawbridge_peers::sshd::{Authority, KeyKind, Sshd};
+use drawbridge_peers::{need, need_root};
 
 /// OpenSSH's client for a server, with nothing of this machine's own configuration.
 fn ssh(sshd: &Sshd) -> Command {

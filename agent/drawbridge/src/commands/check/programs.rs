@@ -58,7 +58,7 @@ mod tests {
         }
         let here = dir.path().display();
         let check =
-            |program: &str| format!("[[source.check]]\nfiles = \"**\"\ncommand = [\"{program}\", \"{{file}}\"]\n");
+            |program: &str| format!("[[source.check]]\nfiles = \"/etc/*\"\ncommand = [\"{program}\", \"{{file}}\"]\n");
         let programs = ["good", "text", "none", "none", &format!("{here}/good"), &format!("{here}/none")];
         let checks: String = programs.iter().map(|program| check(program)).collect();
         let text = format!(
