@@ -39,6 +39,13 @@ pub fn stale<'a>(
     sources.into_iter().filter_map(judge).collect()
 }
 
+/// How long ago `then` was at `now`.
+#[must_use]
+pub fn age(then: Timestamp, now: Timestamp) -> String {
+    // A clock that was set back is no reason for nonsense.
+    human_duration(u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0))
+}
+
 /// How long `seconds` are, in the two largest units: `42 s`, `2 h 3 min`, `4 d`.
 #[must_use]
 pub fn human_duration(seconds: u64) -> String {

@@ -11,12 +11,12 @@ use std::os::unix::fs::{PermissionsExt, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
 
 use drawbridge::engine::LocalRepository;
 use drawbridge::gather::Origins;
 use drawbridge_gather::Site;
 use drawbridge_peers::sshd::Sshd;
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use site::{AgentSite, run};
 use support::describe;
 use support::restic::restic;
@@ -50,7 +50,8 @@ fn plant(tree: &Path) {
     own("var/link", 1003, 1004);
     let mode = |path: &str, mode| fs::set_permissions(tree.join(path), Permissions::from_mode(mode)).unwrap();
     mode("etc/shadow", 0o640);
-    mode("etc/nothing", 0o000);
+    // What nobody may read, root reads.
+    mode("etc/nothing", if rustix::process::geteuid().is_root() { 0o000 } else { 0o400 });
     mode("var/su", 0o4755);
     mode("var/empty", 0o1777);
     grow_old(tree);
@@ -59,9 +60,10 @@ fn plant(tree: &Path) {
 /// Gives everything times of long ago, in whole seconds: SFTP knows no others.
 fn grow_old(tree: &Path) {
     let entries = walkdir::WalkDir::new(tree).contents_first(true).into_iter().map(Result::unwrap);
-    for (number, entry) in entries.filter(|entry| !entry.path_is_symlink()).enumerate() {
-        let time = UNIX_EPOCH + Duration::from_secs(1_500_000_000 + number as u64);
-        fs::File::open(entry.path()).unwrap().set_modified(time).unwrap();
+    for (seconds, entry) in (1_500_000_000..).zip(entries) {
+        let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+        let times = Timestamps { last_access: time, last_modification: time };
+        utimensat(CWD, entry.path(), &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
     }
 }
 
@@ -83,30 +85,26 @@ fn restored(site: &AgentSite) -> TempDir {
     target
 }
 
+/// Where a restored snapshot has `path` of a source.
+fn copy_of(restored: &TempDir, source: &str, path: &Path) -> PathBuf {
+    restored.path().join(source).join(path.strip_prefix("/").unwrap())
+}
+
 fn paths(path: &Path) -> String {
     format!("paths = [{path:?}]")
 }
 
 #[test]
-fn several_hosts_at_once_one_in_a_chroot_one_behind_a_jump_host_are_restored_as_they_were() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not tested: only root may chroot and give files away");
-        return;
-    }
+fn several_hosts_at_once_one_behind_a_jump_host_are_restored_as_they_were() {
     let mut site = AgentSite::new();
     let (_web_tree, web_tree) = planted();
     let (_inner_tree, inner_tree) = planted();
-    let web = Sshd::builder().address(2).start();
-    let caged = Sshd::builder().address(3).user("nobody").chrooted().start();
-    fs::create_dir(caged.chroot().join("srv")).unwrap();
-    fs::write(caged.chroot().join("srv/zone"), "$ORIGIN lan.\n").unwrap();
-    grow_old(&caged.chroot().join("srv"));
-    let (inner, jump) = (Sshd::builder().address(4).start(), Sshd::builder().address(5).start());
+    let (web, inner, jump) =
+        (Sshd::builder().address(2).start(), Sshd::builder().address(4).start(), Sshd::builder().address(5).start());
     // Both hops know the key of the source.
     fs::copy(inner.authorized_keys(), jump.authorized_keys()).unwrap();
 
     site.remote("web", &web, web.at(), &paths(&web_tree));
-    site.remote("caged", &caged, caged.at(), "paths = [\"/srv\"]");
     let through = format!("jump = \"{}@{}\"\n{}", jump.user(), jump.at(), paths(&inner_tree));
     site.remote("inner", &inner, inner.at(), &through);
     let known_hosts = site.path().join("inner.known_hosts");
@@ -119,20 +117,32 @@ fn several_hosts_at_once_one_in_a_chroot_one_behind_a_jump_host_are_restored_as_
     assert_eq!(code, Some(0), "{said}");
     assert_eq!((jump.connections(), inner.connections()), (1, 1));
     let restored = restored(&site);
-    let of = |source: &str, path: &Path| restored.path().join(source).join(path.strip_prefix("/").unwrap());
-    assert_eq!(describe(&of("web", &web_tree)), describe(&web_tree));
-    assert_eq!(describe(&of("inner", &inner_tree)), describe(&inner_tree));
-    assert_eq!(describe(&of("here", &web_tree)), describe(&web_tree));
-    assert_eq!(describe(&of("caged", Path::new("/srv"))), describe(&caged.chroot().join("srv")));
-    assert_eq!(fs::read_to_string(of("said", Path::new("/where"))).unwrap().trim(), "127.0.0.2");
+    for (source, tree) in [("web", &web_tree), ("inner", &inner_tree), ("here", &web_tree)] {
+        assert_eq!(describe(&copy_of(&restored, source, tree)), describe(tree), "{source}");
+    }
+    let said = fs::read_to_string(copy_of(&restored, "said", Path::new("/where"))).unwrap();
+    assert_eq!(said.trim(), "127.0.0.2");
+}
+
+#[test]
+fn a_host_that_locks_everybody_into_a_chroot_is_restored_as_it_was() {
+    drawbridge_peers::need_root("only root may have sshd chroot, and give files away");
+    let mut site = AgentSite::new();
+    let caged = Sshd::builder().address(3).user("nobody").chrooted().start();
+    let srv = caged.chroot().join("srv");
+    plant(&srv);
+    // Who logs in there is nobody.
+    fs::set_permissions(srv.join("etc/nothing"), Permissions::from_mode(0o604)).unwrap();
+    fs::set_permissions(srv.join("etc/shadow"), Permissions::from_mode(0o644)).unwrap();
+    site.remote("caged", &caged, caged.at(), "paths = [\"/srv\"]");
+    let (code, said) = run(&mut site.gather());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(describe(&copy_of(&restored(&site), "caged", Path::new("/srv"))), describe(&srv));
 }
 
 #[test]
 fn an_agent_without_rights_keeps_owners_modes_times_and_links_of_the_host() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not tested: only root may become somebody else");
-        return;
-    }
+    drawbridge_peers::need_root("only root may become somebody else, and give files away");
     let mut site = AgentSite::new();
     let (_tree, tree) = planted();
     let host = Sshd::start();
@@ -149,9 +159,7 @@ fn an_agent_without_rights_keeps_owners_modes_times_and_links_of_the_host() {
     assert_eq!(code, Some(0), "{said}");
     let mirrored = fs::metadata(site.mirrored("host", &tree.join("etc/shadow"))).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&mirrored), NOBODY, "the program has run with rights");
-    let restored = restored(&site);
-    let copy = restored.path().join("host").join(tree.strip_prefix("/").unwrap());
-    assert_eq!(describe(&copy), describe(&tree));
+    assert_eq!(describe(&copy_of(&restored(&site), "host", &tree)), describe(&tree));
 }
 
 #[test]
@@ -171,7 +179,15 @@ fn one_host_s_trouble_is_its_own_and_its_last_good_copy_stays() {
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("dying") && said.contains("changed") && said.contains("SHA256:"), "{said}");
     assert!(site.mirrored("good", &tree.join("etc/new")).exists());
+    let (code, status) = run(&mut site.drawbridge("status"));
+    assert_eq!(code, Some(0), "{status}");
     for name in ["dying", "changed"] {
+        // Why, and how old: in the summary, and in what is written down.
+        let told = said.lines().find(|line| line.contains(&format!("{name} failed: "))).unwrap();
+        assert!(told.contains("(the last complete copy is ") && told.ends_with(" old)"), "{told}");
+        let told = status.split_once(&format!("source      {name}: complete ")).unwrap().1;
+        let told: Vec<&str> = told.lines().take(2).collect();
+        assert!(told[1].trim_start().starts_with("because ") && told[1].contains("(tried "), "{status}");
         let copy = fs::read_to_string(site.mirrored(name, &tree.join("etc/hosts"))).unwrap();
         assert_eq!(copy, "127.0.0.1 localhost\n");
         assert!(!site.mirrored(name, &tree.join("etc/new")).exists());
@@ -182,16 +198,24 @@ fn one_host_s_trouble_is_its_own_and_its_last_good_copy_stays() {
 fn a_host_that_asks_for_a_password_or_greets_with_a_megabyte_holds_nobody_up() {
     let mut site = AgentSite::new();
     let (_tree, tree) = planted();
-    let greeting = "All access is logged.\n".repeat(48_000);
-    let talker = Sshd::builder().banner(greeting).start();
+    let greeting = |bytes: usize| "All access is logged.\n".bytes().cycle().take(bytes).collect::<Vec<u8>>();
+    // More than sshd's packets hold, so that it dies of it; a longer one it wouldn't even try to send (auth2.c).
+    let talker = Sshd::builder().banner(greeting(1 << 20)).start();
+    let greeter = Sshd::builder().banner(greeting(200_000)).start();
     let asker = Sshd::builder().config("PasswordAuthentication yes\nPubkeyAuthentication no").start();
-    site.remote("talker", &talker, talker.at(), &paths(&tree));
-    site.remote("asker", &asker, asker.at(), &paths(&tree));
+    for (name, sshd) in [("talker", &talker), ("greeter", &greeter), ("asker", &asker)] {
+        site.remote(name, sshd, sshd.at(), &paths(&tree));
+    }
     let (code, said) = run(&mut site.gather());
     assert_eq!(code, Some(3), "{said}");
     assert!(said.contains("asks for a password"), "{said}");
-    assert!(said.len() < 10_000, "the greeting is repeated: {} bytes", said.len());
-    assert!(site.mirrored("talker", &tree.join("etc/hosts")).exists());
+    let broke_off = format!("port {} broke off in the middle of the login", talker.port());
+    assert!(said.contains("talker failed: ") && said.contains(&broke_off) && said.contains("Banner"), "{said}");
+    assert!(said.len() < 10_000, "a greeting is repeated: {} bytes", said.len());
+    assert!(site.mirrored("greeter", &tree.join("etc/hosts")).exists());
+    for name in ["talker", "asker"] {
+        assert!(!site.mirrored(name, &tree).exists(), "{name}");
+    }
 }
 
 #[test]
@@ -202,6 +226,30 @@ fn a_dry_run_says_what_would_come_with_sizes_and_brings_nothing() {
     site.remote("host", &host, host.at(), &paths(&tree));
     let (code, said) = run(site.gather().arg("--dry-run"));
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("etc/hosts") && said.contains("var/long"), "{said}");
+    for (file, size) in [("etc/hosts", "20 B"), ("etc/nothing", "0 B"), ("var/long", "2.86 MiB")] {
+        let line = format!("{:<8} {size:>12}  host: {}", "new", tree.join(file).display());
+        assert!(said.lines().any(|said| said == line), "{line:?} is not in {said}");
+    }
     assert!(!site.mirrored("host", &tree).exists());
+}
+
+#[test]
+fn a_name_with_a_line_feed_forges_no_line() {
+    let mut site = AgentSite::new();
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("x\nok    source firewall"), "small").unwrap();
+    fs::write(tree.path().join("y\nok    source firewall"), "too large").unwrap();
+    let host = Sshd::start();
+    site.remote("host", &host, host.at(), &format!("{}\nmax_file_size = 5", paths(tree.path())));
+    for (what, more, name) in [
+        ("gather", Some("--dry-run"), "/x\u{fffd}ok"),
+        ("gather", Some("--dry-run"), "/y\u{fffd}ok"),
+        ("check", None, "/y\u{fffd}ok"),
+        ("gather", None, "/y\u{fffd}ok"),
+        ("status", None, "/y\u{fffd}ok"),
+    ] {
+        let (_, said) = run(site.drawbridge(what).args(more));
+        assert!(said.contains(name), "{what} {more:?}: {said}");
+        assert!(!said.contains("\nok    source firewall"), "{what} {more:?}: {said}");
+    }
 }

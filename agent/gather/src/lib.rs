@@ -41,7 +41,9 @@ use futures::StreamExt;
 use thiserror::Error;
 
 pub use catalogue::Origins;
-pub use outcome::{Counts, GatherSummary, MAX_PROBLEMS_NAMED, SourceOutcome, SourceState, in_one_line};
+pub use outcome::{
+    Counts, GatherSummary, MAX_PROBLEMS_NAMED, SourceOutcome, SourceState, in_one_line, is_harmless, one_line,
+};
 pub use preview::{Coming, Why};
 pub use site::Site;
 pub use source::*;

@@ -1,5 +1,7 @@
 //! What became of the sources.
 
+use std::ffi::OsStr;
+
 use serde::{Deserialize, Serialize};
 
 /// How many problems of one source are kept in words; the rest is only counted. A broken disk has millions.
@@ -98,7 +100,7 @@ impl Problems {
     pub(crate) fn note(&mut self, path: &std::path::Path, what: &str) {
         self.count += 1;
         if self.named.len() < MAX_PROBLEMS_NAMED {
-            self.named.push(format!("{}: {what}", path.display()));
+            self.named.push(one_line(format!("{}: {what}", path.display())));
         }
     }
 
@@ -115,6 +117,21 @@ impl Problems {
     }
 }
 
+/// `text` as a part of one line. What hosts call their files may hold anything: a line feed in it would forge a line of ours, and
+/// characters that control a terminal or turn the direction of writing (<https://trojansource.codes>) the rest of it.
+#[must_use]
+pub fn one_line(text: impl AsRef<OsStr>) -> String {
+    let text = text.as_ref().to_string_lossy();
+    text.chars().map(|c| if is_harmless(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
+}
+
+/// Whether `c` stays within its line, and moves or turns nothing.
+#[must_use]
+pub fn is_harmless(c: char) -> bool {
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !turns && !matches!(c, '\u{2028}' | '\u{2029}') && !c.is_control()
+}
+
 /// An error and its causes in one line.
 #[must_use]
 pub fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
@@ -128,5 +145,26 @@ pub fn in_one_line(error: &(dyn std::error::Error + 'static)) -> String {
         }
         next = cause.source();
     }
-    text
+    one_line(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn nothing_that_a_host_names_is_more_than_a_part_of_one_line() {
+        assert_eq!(
+            one_line("caf\u{e9} \u{202e}cod\u{2028}x\n\t\u{1b}["),
+            "caf\u{e9} \u{fffd}cod\u{fffd}x\u{fffd}\u{fffd}\u{fffd}["
+        );
+        let mut problems = Problems::default();
+        problems.note(Path::new("/x\nok    source firewall"), "links to /y\nz");
+        let SourceState::Partial { problems, .. } = problems.into_state() else { unreachable!() };
+        assert_eq!(problems, ["/x\u{fffd}ok    source firewall: links to /y\u{fffd}z"]);
+        let error = std::io::Error::other("a\nb");
+        assert_eq!(in_one_line(&error), "a\u{fffd}b");
+    }
 }

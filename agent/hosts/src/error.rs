@@ -180,6 +180,16 @@ pub enum SshError {
         /// The limit, in bytes.
         limit: usize,
     },
+    /// It was gone in the middle of the login, without a word.
+    #[error(
+        "{at} broke off in the middle of the login without a word: the log of its sshd says why (a Banner of more than 256 KiB kills it, too)"
+    )]
+    LoginCut {
+        /// The host.
+        at: String,
+        /// What is known.
+        source: russh::Error,
+    },
     /// It closed the connection and said why.
     #[error("{at} closed the connection: {}", printable(message))]
     Closed {
@@ -207,6 +217,7 @@ impl SshError {
             | Self::TooSlow { .. }
             | Self::Silent { .. }
             | Self::NoStatus { .. }
+            | Self::LoginCut { .. }
             | Self::Closed { .. } => true,
             Self::Tunnel { why, .. } => {
                 matches!(why, ChannelOpenFailure::ConnectFailed | ChannelOpenFailure::ResourceShortage)
@@ -230,7 +241,7 @@ impl SshError {
 }
 
 /// Whether the connection went, as against something that was said on it.
-fn is_loss(error: &russh::Error) -> bool {
+pub(crate) fn is_loss(error: &russh::Error) -> bool {
     use russh::Error as E;
     matches!(
         error,

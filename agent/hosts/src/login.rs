@@ -12,6 +12,7 @@ use russh::keys::{HashAlg, PrivateKeyWithHashAlg};
 use russh::{MethodKind, MethodSet};
 use tokio::net::UnixStream;
 
+use crate::error::is_loss;
 use crate::gatekeeper::{End, Gatekeeper, Stop};
 use crate::identity::{Candidate, Key, Keyring};
 use crate::link::explain;
@@ -117,10 +118,18 @@ async fn settle(
 ) -> Result<AuthResult, SshError> {
     match answer {
         Ok(AuthResult::Failure { remaining_methods, .. }) if remaining_methods.is_empty() && handle.is_closed() => {
-            Err(explain(end.take().await.unwrap_or(Stop::Ssh(russh::Error::Disconnect)), at, None))
+            Err(cut_off(end.take().await.unwrap_or(Stop::Ssh(russh::Error::Disconnect)), at))
         }
         Ok(answer) => Ok(answer),
-        Err(error) => Err(explain(end.take().await.unwrap_or(Stop::Ssh(error)), at, None)),
+        Err(error) => Err(cut_off(end.take().await.unwrap_or(Stop::Ssh(error)), at)),
+    }
+}
+
+/// The end of a connection that was to log in. A host that only goes has something against us that its log tells.
+fn cut_off(stop: Stop, at: &str) -> SshError {
+    match stop {
+        Stop::Ssh(source) if is_loss(&source) => SshError::LoginCut { at: at.to_owned(), source },
+        stop => explain(stop, at, None),
     }
 }
 

@@ -14,6 +14,7 @@ use drawbridge_peers::sshd::{KeyKind, Sshd};
 use russh::keys::{Algorithm, PrivateKey, key::safe_rng};
 use russh::server::{self, Auth, Msg, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId};
+use support::talker::{HostKey, talk};
 use support::{PATIENCE, SHORT, failure, target};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -128,17 +129,12 @@ async fn a_host_that_falls_silent_after_the_login_is_noticed() {
 /// A server of the library's that does what an honest one doesn't.
 #[derive(Clone)]
 struct Rogue {
-    banners: usize,
     opened: Arc<std::sync::Mutex<Vec<(&'static str, bool)>>>,
     done: tokio::sync::mpsc::Sender<()>,
 }
 
 impl server::Handler for Rogue {
     type Error = russh::Error;
-
-    async fn authentication_banner(&mut self) -> Result<Option<String>, Self::Error> {
-        Ok((self.banners > 0).then(|| "b".repeat(self.banners)))
-    }
 
     async fn auth_none(&mut self, _: &str) -> Result<Auth, Self::Error> {
         Ok(Auth::reject())
@@ -179,7 +175,7 @@ impl server::Handler for Rogue {
     }
 }
 
-async fn rogue(banners: usize) -> (Target, Rogue, tokio::sync::mpsc::Receiver<()>, TempDir) {
+async fn rogue() -> (Target, Rogue, tokio::sync::mpsc::Receiver<()>, TempDir) {
     let (dir, key) = (TempDir::new().unwrap(), PrivateKey::random(&mut safe_rng(), Algorithm::Ed25519).unwrap());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -187,7 +183,7 @@ async fn rogue(banners: usize) -> (Target, Rogue, tokio::sync::mpsc::Receiver<()
     std::fs::write(&known, format!("[127.0.0.1]:{} {}\n", address.port(), key.public_key().to_openssh().unwrap()))
         .unwrap();
     let (done, is_done) = tokio::sync::mpsc::channel(8);
-    let rogue = Rogue { banners, opened: Arc::default(), done };
+    let rogue = Rogue { opened: Arc::default(), done };
     let config =
         Arc::new(server::Config { keys: vec![key], auth_rejection_time: Duration::ZERO, ..server::Config::default() });
     let handler = rogue.clone();
@@ -203,7 +199,7 @@ async fn rogue(banners: usize) -> (Target, Rogue, tokio::sync::mpsc::Receiver<()
 
 #[tokio::test]
 async fn every_channel_that_a_host_opens_is_refused_and_a_command_without_status_is_no_success() {
-    let (target, rogue, mut done, _dir) = rogue(0).await;
+    let (target, rogue, mut done, _dir) = rogue().await;
     let host = connect(&target, PATIENCE).await.unwrap();
     let (out, _, ended) = support::run(&host, "x").await;
     assert_eq!(out, b"half");
@@ -212,6 +208,38 @@ async fn every_channel_that_a_host_opens_is_refused_and_a_command_without_status
     done.recv().await.unwrap();
     let opened = rogue.opened.lock().unwrap().clone();
     assert_eq!(opened, ["forwarded", "session", "direct", "x11", "agent"].map(|name| (name, false)));
+}
+
+/// What a connection to a host comes to that sends these banners before it lets anybody in.
+async fn greeted_with(banners: Vec<String>) -> Result<(), SshError> {
+    let (key, dir) = (HostKey::new(), TempDir::new().unwrap());
+    let line = key.line();
+    // A client that goes in the middle is what some tests want.
+    let (address, thread) = peer(move |stream| drop(talk(stream, &key, &banners)));
+    let known = dir.path().join("known_hosts");
+    std::fs::write(&known, format!("[127.0.0.1]:{} {line}\n", address.port())).unwrap();
+    let connected = connect(&Target { known_hosts: Some(known), ..at(address) }, PATIENCE).await;
+    let result = match connected {
+        Ok(host) => {
+            host.close().await;
+            Ok(())
+        }
+        Err(error) => Err(error),
+    };
+    thread.await.unwrap();
+    result
+}
+
+#[tokio::test]
+async fn banners_are_passed_over_up_to_four_mebibytes_and_no_further() {
+    let banners = |count: usize| vec!["b".repeat(128 << 10); count];
+    greeted_with(banners(32)).await.unwrap();
+    // One byte more, and one banner of none, which takes time as well.
+    for more in ["b", ""] {
+        let error = greeted_with([banners(32), vec![more.to_owned()]].concat()).await.unwrap_err();
+        assert!(matches!(error, SshError::Chatter { .. }) && !error.may_pass(), "{error} {error:?}");
+        assert!(error.to_string().contains("more than 4194304 bytes of banners"), "{error}");
+    }
 }
 
 #[tokio::test]

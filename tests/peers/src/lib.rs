@@ -43,6 +43,15 @@ pub fn need(program: &str, package: &str) -> PathBuf {
     find(program).unwrap_or_else(|| panic!("{by_hand} (tried, without success)"))
 }
 
+/// Ends a test that only root can do; one line says so. A test that returns instead counts as passed.
+///
+/// # Panics
+/// When it isn't root that runs it.
+#[track_caller]
+pub fn need_root(why: &str) {
+    assert!(rustix::process::geteuid().is_root(), "run this test as root: {why}");
+}
+
 fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var("PATH").unwrap_or_default();
     let folders = path.split(':').chain(["/usr/sbin", "/usr/bin", "/sbin"]);

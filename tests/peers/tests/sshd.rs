@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-use drawbridge_peers::need;
 use drawbridge_peers::sshd::{Authority, KeyKind, Sshd};
+use drawbridge_peers::{need, need_root};
 
 /// OpenSSH's client for a server, with nothing of this machine's own configuration.
 fn ssh(sshd: &Sshd) -> Command {
@@ -99,10 +99,7 @@ fn options_of_the_key_lines_of_the_configuration_and_the_banner_count() {
 
 #[test]
 fn a_chrooted_server_has_sftp_alone_and_nothing_above_its_root() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("not tested: only root may chroot");
-        return;
-    }
+    need_root("only root may have sshd chroot");
     let sshd = Sshd::builder().user("nobody").chrooted().start();
     fs::write(sshd.chroot().join("inside"), "x").unwrap();
     let sftp = |batch: &str| {

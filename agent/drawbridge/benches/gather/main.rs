@@ -102,6 +102,9 @@ fn measure(work: Work, source: &Path, trip: u64, rounds: usize, route: &Route) {
             }
         }
     }
+    if work.starts_with_a_copy() && !work.has_many_files() {
+        tools.iter().for_each(|tool| tool.forget(&copies(0)));
+    }
     if sampled {
         let (parts, all) = content::SAMPLE;
         let scp = works::sample(source, parts, |part| Tool::Scp.run(part, &copies(0), route).seconds);

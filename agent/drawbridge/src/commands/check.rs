@@ -1,9 +1,12 @@
 //! `drawbridge check`: tries everything that a run needs, and says for each thing that it is well or how to mend it.
 
+mod programs;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
 
+use drawbridge_gather::check::search_path;
 use drawbridge_gather::{Place, Source};
 use serde::Serialize;
 use thiserror::Error;
@@ -75,11 +78,13 @@ fn place(source: &Source) -> String {
 /// What a gathering of `source` would meet, without fetching anything.
 async fn try_source(config: &Config, source: &Source) -> Result<Vec<String>, CheckError> {
     let outcome = drawbridge_gather::preview(&config.site(), source, |_| {}).await.map_err(GatherError::from)?;
-    Ok(match outcome.state {
+    let mut fixes = match outcome.state {
         SourceState::Complete => Vec::new(),
         SourceState::Partial { problems, .. } => problems,
         SourceState::Failed { error } => vec![error],
-    })
+    };
+    fixes.extend(programs::missing(source, &search_path()));
+    Ok(fixes)
 }
 
 /// The error of `tried`, in words that say what to do.

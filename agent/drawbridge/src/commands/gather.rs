@@ -2,13 +2,16 @@
 
 use std::fmt;
 
-use drawbridge_gather::Source;
+use drawbridge_gather::{Source, one_line};
+use drawbridge_wire::Timestamp;
 use serde::Serialize;
 use thiserror::Error;
 
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::gather::{Coming, GatherError, GatherSummary, SourceOutcome, SourceState, Why, gather_some};
+use crate::gather::{
+    Coming, GatherError, GatherSummary, Gathered, SourceOutcome, SourceRecords, Troubles, Why, gather_some,
+};
 use crate::lock::{Lock, LockError, Locking};
 use crate::state_file::{self, StateDirError};
 use crate::ui::{Ui, human_bytes};
@@ -56,7 +59,7 @@ pub struct GatherArgs {
 pub async fn gather(config: &Config, ui: &Ui, args: &GatherArgs) -> Result<Exit, GatherCommandError> {
     let sources = select(config, &args.sources)?;
     state_file::prepare(&config.state_dir)?;
-    let summary = if args.dry_run {
+    let gathered = if args.dry_run {
         preview(config, ui, &sources).await?
     } else {
         let _lock = match Lock::take(&config.state_dir)? {
@@ -69,9 +72,9 @@ pub async fn gather(config: &Config, ui: &Ui, args: &GatherArgs) -> Result<Exit,
         ui.stage("Gathering");
         gather_some(config, ui, &sources, args.accept_vanished).await?
     };
-    let exit = if summary.is_complete() { Exit::Done } else { Exit::Incomplete };
-    let said = Said { summary: &summary, dry_run: args.dry_run };
-    ui.result("gathered", &summary, &said);
+    let exit = if gathered.summary.is_complete() { Exit::Done } else { Exit::Incomplete };
+    let said = Said { gathered: &gathered, dry_run: args.dry_run };
+    ui.result("gathered", &gathered.summary, &said);
     Ok(exit)
 }
 
@@ -92,7 +95,8 @@ pub fn select<'a>(config: &'a Config, names: &[String]) -> Result<Vec<&'a Source
     names.iter().map(find).collect()
 }
 
-async fn preview(config: &Config, ui: &Ui, sources: &[&Source]) -> Result<GatherSummary, GatherCommandError> {
+async fn preview(config: &Config, ui: &Ui, sources: &[&Source]) -> Result<Gathered, GatherCommandError> {
+    let records = SourceRecords::load(&config.state_dir).map_err(GatherError::from)?;
     let mut outcomes = Vec::new();
     for source in sources {
         ui.stage(&format!("Looking at {}", source.name));
@@ -104,7 +108,7 @@ async fn preview(config: &Config, ui: &Ui, sources: &[&Source]) -> Result<Gather
         let outcome = drawbridge_gather::preview(&config.site(), source, tell).await.map_err(GatherError::from)?;
         outcomes.push(outcome);
     }
-    Ok(GatherSummary { sources: outcomes })
+    Ok(Gathered { summary: GatherSummary { sources: outcomes }, records })
 }
 
 /// One entry that would come, or go.
@@ -132,31 +136,22 @@ impl<'a> Line<'a> {
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let size = if matches!(self.why, "gone" | "command") { String::new() } else { human_bytes(self.bytes) };
-        write!(f, "{:<8} {size:>12}  {}: {}", self.why, self.source, self.path)
+        write!(f, "{:<8} {size:>12}  {}: {}", self.why, self.source, one_line(&self.path))
     }
 }
 
 struct Said<'a> {
-    summary: &'a GatherSummary,
+    gathered: &'a Gathered,
     dry_run: bool,
 }
 
 impl fmt::Display for Said<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let total = |count: fn(&SourceOutcome) -> u64| self.summary.sources.iter().map(count).sum::<u64>();
+        let Gathered { summary: GatherSummary { sources }, records } = self.gathered;
+        let total = |count: fn(&SourceOutcome) -> u64| sources.iter().map(count).sum::<u64>();
         let (files, bytes) = (total(|source| source.counts.copied_files), total(|source| source.counts.copied_bytes));
         let verb = if self.dry_run { "would come" } else { "came" };
         write!(f, "{files} files, {} {verb}.", human_bytes(bytes))?;
-        for source in &self.summary.sources {
-            match &source.state {
-                SourceState::Complete => {}
-                SourceState::Partial { count, problems } => {
-                    let first = problems.first().map(String::as_str).unwrap_or_default();
-                    write!(f, "\n  {}: {count} problems, first {first}", source.name)?;
-                }
-                SourceState::Failed { error } => write!(f, "\n  {} failed: {error}", source.name)?,
-            }
-        }
-        Ok(())
+        write!(f, "{}", Troubles { sources, records, now: Timestamp::now() })
     }
 }

@@ -1,5 +1,5 @@
-//! `drawbridge status`: how the last run went, how old each source's last complete copy is, and what to do next. Asks nobody
-//! else: it reads what runs have written down.
+//! `drawbridge status`: how the last run went, how old each source's last complete copy is and why, and what to do next. Asks nobody
+//! else: it reads what runs and gatherings have written down.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use thiserror::Error;
 
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::gather::{AgesError, SourceAges, SourceOutcome, SourceState};
+use crate::gather::{RecordsError, SourceRecord, SourceRecords, Trouble};
 use crate::history::{HistoryError, LastRun, RunOutcome};
-use crate::stale::{Stale, human_duration, stale};
+use crate::stale::{Stale, age, human_duration, stale};
 use crate::ui::{Ui, human_bytes};
 
 /// Why there is nothing to tell.
@@ -23,7 +23,7 @@ pub enum StatusError {
     History(#[from] HistoryError),
     /// The record of gathered sources can't be used.
     #[error(transparent)]
-    Ages(#[from] AgesError),
+    Records(#[from] RecordsError),
 }
 
 /// Tells how things stand at `now`.
@@ -32,10 +32,10 @@ pub enum StatusError {
 /// When a record can't be read.
 pub fn status(config: &Config, ui: &Ui, now: Timestamp) -> Result<Exit, StatusError> {
     let last_run = LastRun::load(&config.state_dir)?;
-    let ages = SourceAges::load(&config.state_dir)?;
+    let records = SourceRecords::load(&config.state_dir)?;
     let limits: Vec<(&str, Option<Duration>)> =
         config.sources.iter().map(|source| (source.name.as_str(), source.max_age)).collect();
-    let sources = source_ages(&limits, |name| ages.of(name), last_run.as_ref(), now);
+    let sources = source_ages(&limits, |name| records.of(name), now);
     let next = next_step(last_run.as_ref(), &sources);
     let status = Status { last_run, sources, next, now };
     ui.result("status", &status, &status);
@@ -59,43 +59,28 @@ struct SourceAge {
     /// It is older than it may be.
     #[serde(skip_serializing_if = "Option::is_none")]
     too_old: Option<Stale>,
-    /// Why the last run made it no younger.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    because: Option<String>,
+    /// Why the last attempt made it no younger.
+    #[serde(flatten)]
+    trouble: Option<Trouble>,
 }
 
 fn source_ages(
     limits: &[(&str, Option<Duration>)],
-    age: impl Fn(&str) -> Option<Timestamp>,
-    last: Option<&LastRun>,
+    record: impl Fn(&str) -> SourceRecord,
     now: Timestamp,
 ) -> Vec<SourceAge> {
-    let mut stale = stale(limits.iter().copied(), &age, now);
-    let outcome = |name: &str| last?.sources.iter().find(|source| source.name == name);
-    let of = |(name, _): &(&str, Option<Duration>)| SourceAge {
-        name: (*name).to_owned(),
-        complete: age(name),
-        too_old: stale.iter().position(|stale| stale.name == *name).map(|at| stale.swap_remove(at)),
-        because: outcome(name).and_then(trouble),
+    let mut stale = stale(limits.iter().copied(), |name| record(name).complete, now);
+    let of = |(name, _): &(&str, Option<Duration>)| {
+        let SourceRecord { complete, trouble } = record(name);
+        let too_old = stale.iter().position(|stale| stale.name == *name).map(|at| stale.swap_remove(at));
+        SourceAge { name: (*name).to_owned(), complete, too_old, trouble }
     };
     limits.iter().map(of).collect()
 }
 
-/// What was wrong with a source, in a line.
-fn trouble(source: &SourceOutcome) -> Option<String> {
-    match &source.state {
-        SourceState::Complete => None,
-        SourceState::Partial { count, problems } => {
-            let first = problems.first().map(String::as_str).unwrap_or_default();
-            Some(if *count > 1 { format!("{first} ({count} problems in all)") } else { first.to_owned() })
-        }
-        SourceState::Failed { error } => Some(error.clone()),
-    }
-}
-
 fn next_step(last: Option<&LastRun>, sources: &[SourceAge]) -> String {
     let Some(last) = last else { return "`drawbridge check`, then `drawbridge run`".to_owned() };
-    let wanting = |source: &&SourceAge| source.because.is_some() || source.too_old.is_some();
+    let wanting = |source: &&SourceAge| source.trouble.is_some() || source.too_old.is_some();
     let names: Vec<&str> = sources.iter().filter(wanting).map(|source| source.name.as_str()).collect();
     match &last.outcome {
         RunOutcome::Verified | RunOutcome::Stale { .. } if names.is_empty() => "nothing".to_owned(),
@@ -126,7 +111,7 @@ impl fmt::Display for Status {
 }
 
 fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceAge, now: Timestamp) -> fmt::Result {
-    let SourceAge { name, complete, too_old, because } = source;
+    let SourceAge { name, complete, too_old, trouble } = source;
     let at_most = |stale: &Stale| human_duration(stale.max_age.as_secs());
     write!(f, "source      {name}: ")?;
     match (complete, too_old) {
@@ -137,8 +122,8 @@ fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceAge, now: Timestamp) 
             write!(f, "too old: {}, at most {}; complete {}", age(*then, now), at_most(stale), short(*then))?
         }
     }
-    if let Some(because) = because {
-        write!(f, "\n            because {because}")?;
+    if let Some(Trouble { tried, because }) = trouble {
+        write!(f, "\n            because {because} (tried {} ago)", age(*tried, now))?;
     }
     writeln!(f)
 }
@@ -173,12 +158,6 @@ fn short(moment: Timestamp) -> impl fmt::Display {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ")
 }
 
-/// How long ago `then` was.
-fn age(then: Timestamp, now: Timestamp) -> String {
-    // A clock that was set back is no reason for nonsense.
-    human_duration(u64::try_from(now.duration_since(then).as_secs()).unwrap_or(0))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -186,7 +165,7 @@ mod tests {
 
     const NOW: &str = "2026-11-25T22:33:00Z";
 
-    fn last(outcome: RunOutcome, sources: Vec<SourceOutcome>) -> LastRun {
+    fn last(outcome: RunOutcome) -> LastRun {
         LastRun {
             run: Some("home-20261123T203000Z".parse().unwrap()),
             started: "2026-11-23T20:30:00Z".parse().unwrap(),
@@ -195,7 +174,7 @@ mod tests {
             snapshot: None,
             objects: 7,
             bytes: 4096,
-            sources,
+            sources: Vec::new(),
             exit_code: 0,
         }
     }
@@ -203,14 +182,20 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn shown(last_run: Option<LastRun>) -> String {
+        shown_with(last_run, None)
+    }
+
+    /// How things stand when `dns` has this trouble.
+    fn shown_with(last_run: Option<LastRun>, trouble: Option<Trouble>) -> String {
         let now = NOW.parse().unwrap();
         let limits = [("this-host", Some(DAY)), ("fw", Some(3 * DAY)), ("dns", None)];
-        let ages = |name: &str| match name {
-            "this-host" => Some("2026-11-25T22:00:00Z".parse().unwrap()),
-            "fw" => Some("2026-11-21T20:33:00Z".parse().unwrap()),
-            _ => None,
+        let complete = |at: &str| SourceRecord { complete: Some(at.parse().unwrap()), trouble: None };
+        let records = |name: &str| match name {
+            "this-host" => complete("2026-11-25T22:00:00Z"),
+            "fw" => complete("2026-11-21T20:33:00Z"),
+            _ => SourceRecord { complete: None, trouble: trouble.clone() },
         };
-        let sources = source_ages(&limits, ages, last_run.as_ref(), now);
+        let sources = source_ages(&limits, records, now);
         let next = next_step(last_run.as_ref(), &sources);
         Status { last_run, sources, next, now }.to_string()
     }
@@ -226,27 +211,25 @@ mod tests {
 
     #[test]
     fn a_failure_is_shown_with_its_reason_and_the_way_on() {
-        let text = shown(Some(last(RunOutcome::Failed { reason: "the bridge fell".to_owned() }, Vec::new())));
+        let text = shown(Some(last(RunOutcome::Failed { reason: "the bridge fell".to_owned() })));
         assert!(text.contains("FAILED: the bridge fell") && text.contains("only the rest"), "{text}");
         assert!(text.contains("2 d 2 h ago") && text.contains("complete 33 min ago"), "{text}");
     }
 
     #[test]
     fn a_verified_run_with_a_failed_source_does_not_look_finished() {
-        let sources = vec![SourceOutcome::failed("dns", "no route".to_owned())];
-        let text = shown(Some(last(RunOutcome::Verified, sources)));
-        assert!(
-            text.contains("verified at rest") && text.contains("dns: never complete\n            because no route\n"),
-            "{text}"
-        );
+        let trouble = Trouble { tried: "2026-11-25T20:33:00Z".parse().unwrap(), because: "no route".to_owned() };
+        let text = shown_with(Some(last(RunOutcome::Verified)), Some(trouble));
+        let reason = "dns: never complete\n            because no route (tried 2 h ago)\n";
+        assert!(text.contains("verified at rest") && text.contains(reason), "{text}");
         assert!(text.contains("next        look after fw, dns:"), "{text}");
-        let fine = next_step(Some(&last(RunOutcome::Verified, Vec::new())), &[]);
+        let fine = next_step(Some(&last(RunOutcome::Verified)), &[]);
         assert_eq!(fine, "nothing");
     }
 
     #[test]
     fn a_source_that_is_too_old_is_named_with_its_age_and_its_limit() {
-        let text = shown(Some(last(RunOutcome::Stale { sources: vec!["fw".to_owned()] }, Vec::new())));
+        let text = shown(Some(last(RunOutcome::Stale { sources: vec!["fw".to_owned()] })));
         assert!(
             text.contains("source      fw: too old: 4 d 2 h, at most 3 d; complete 2026-11-21T20:33:00Z\n"),
             "{text}"

@@ -66,7 +66,8 @@ const OPNSENSE: Preset = Preset {
 /// Files and leases: dnsmasq(8), options --conf-file, --dhcp-leasefile, --no-hosts, --read-ethers, with FreeBSD's places;
 /// service settings: Debian's and Alpine's packages. `/etc/hosts` is everywhere, hence two files.
 ///
-/// `command = ["dnsmasq", "--test", "-C", "{file}"]` is no part of it: that needs dnsmasq on this machine.
+/// `command = ["dnsmasq", "--test", "-C", "{file}"]` is no part of it: that needs dnsmasq on this machine, and whatever folders and
+/// files `conf-dir=` and `conf-file=` name.
 const DNSMASQ: Preset = Preset {
     name: "dnsmasq",
     paths: &[],

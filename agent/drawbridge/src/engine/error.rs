@@ -1,6 +1,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use drawbridge_gather::one_line;
 use drawbridge_wire::InvalidName;
 use rustic_core::RusticError;
 use thiserror::Error;
@@ -14,7 +15,7 @@ const NAMED_FILES: usize = 10;
 #[derive(Debug, Error)]
 pub enum EngineError {
     /// The repository's folder can't be made or read.
-    #[error("cannot {action} {}", path.display())]
+    #[error("cannot {action} {}", one_line(path))]
     Folder {
         /// What was tried.
         action: &'static str,
@@ -64,8 +65,11 @@ pub enum EngineError {
 pub struct EngineFailure(pub(super) Box<RusticError>);
 
 fn name_files(files: &[Dropped]) -> String {
-    let mut named: Vec<String> =
-        files.iter().take(NAMED_FILES).map(|file| format!("{} ({})", file.path.display(), file.reason)).collect();
+    let mut named: Vec<String> = files
+        .iter()
+        .take(NAMED_FILES)
+        .map(|file| one_line(format!("{} ({})", file.path.display(), file.reason)))
+        .collect();
     if files.len() > NAMED_FILES {
         named.push(format!("and {} more", files.len() - NAMED_FILES));
     }

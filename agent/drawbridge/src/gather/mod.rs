@@ -1,6 +1,6 @@
-//! Gathering, as the program's commands do it: the sources of a configuration, with their ages written down and people told.
+//! Gathering, as the program's commands do it: the sources of a configuration, with how they stand written down and people told.
 
-mod ages;
+mod records;
 mod tell;
 
 use std::sync::Arc;
@@ -9,10 +9,11 @@ use drawbridge_gather::{Listener, Settings, Site, Source};
 use drawbridge_wire::Timestamp;
 use thiserror::Error;
 
-pub use ages::{AgesError, SourceAges};
 pub use drawbridge_gather::{
     Coming, Counts, GatherSummary, MAX_PROBLEMS_NAMED, Origins, SourceOutcome, SourceState, Why, in_one_line,
 };
+pub(crate) use records::Troubles;
+pub use records::{RecordsError, SourceRecord, SourceRecords, Trouble};
 
 use crate::config::Config;
 use crate::state_file::{self, StateDirError};
@@ -28,9 +29,18 @@ pub enum GatherError {
     /// The mirror can't be used.
     #[error(transparent)]
     Mirror(#[from] drawbridge_gather::GatherError),
-    /// The record of when sources were last complete can't be used.
+    /// The record of how sources stand can't be used.
     #[error(transparent)]
-    Ages(#[from] AgesError),
+    Records(#[from] RecordsError),
+}
+
+/// What a gathering came to.
+#[derive(Debug)]
+pub struct Gathered {
+    /// What became of the sources that were gathered.
+    pub summary: GatherSummary,
+    /// How all sources stand now.
+    pub records: SourceRecords,
 }
 
 /// Brings the mirror up to date with every source, and takes what is no source's any more out of it.
@@ -39,7 +49,7 @@ pub enum GatherError {
 ///
 /// # Errors
 /// When the mirror itself can't be used. What is wrong with a source is part of the summary.
-pub async fn gather(config: &Config, ui: &Ui) -> Result<GatherSummary, GatherError> {
+pub async fn gather(config: &Config, ui: &Ui) -> Result<Gathered, GatherError> {
     let sources: Vec<&Source> = config.sources.iter().collect();
     gather_some(config, ui, &sources, false).await
 }
@@ -53,25 +63,23 @@ pub async fn gather_some(
     ui: &Ui,
     sources: &[&Source],
     accept_vanished: bool,
-) -> Result<GatherSummary, GatherError> {
+) -> Result<Gathered, GatherError> {
     state_file::prepare(&config.state_dir)?;
-    let mut ages = SourceAges::load(&config.state_dir)?;
+    let mut records = SourceRecords::load(&config.state_dir)?;
     let site = config.site();
     let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
     for name in site.forget_all_but(&names)? {
         ui.note(&format!("{name} is no source any more and leaves the mirror"));
     }
     let settings = Settings { parallel: config.gather.parallel, bandwidth: config.gather.bandwidth, accept_vanished };
-    let telling: Arc<dyn Listener> = Arc::new(Telling::new(ui, &ages));
+    let telling: Arc<dyn Listener> = Arc::new(Telling::new(ui, &records));
     let sources: Vec<Source> = sources.iter().copied().cloned().collect();
     let summary = drawbridge_gather::gather(&site, &sources, &settings, &telling).await?;
     let now = Timestamp::now();
-    for source in summary.sources.iter().filter(|source| source.state == SourceState::Complete) {
-        ages.complete(&source.name, now);
-    }
-    ages.retain(|name| names.contains(&name));
-    ages.save(&config.state_dir)?;
-    Ok(summary)
+    summary.sources.iter().for_each(|source| records.note(source, now));
+    records.retain(|name| names.contains(&name));
+    records.save(&config.state_dir)?;
+    Ok(Gathered { summary, records })
 }
 
 impl Config {

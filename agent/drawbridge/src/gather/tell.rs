@@ -4,8 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use drawbridge_gather::{Listener, Progress, SourceOutcome, SourceState};
 use drawbridge_wire::Timestamp;
 
-use super::SourceAges;
-use crate::stale::human_duration;
+use super::SourceRecords;
 use crate::ui::{Gathering, Ui, human_bytes};
 
 /// How many problems of a source are told at once; its outcome keeps more.
@@ -14,24 +13,13 @@ const TOLD: usize = 5;
 /// Tells people how each source comes along.
 pub(super) struct Telling {
     ui: Ui,
-    ages: SourceAges,
+    records: SourceRecords,
     under_way: Mutex<HashMap<String, Gathering>>,
 }
 
 impl Telling {
-    pub(super) fn new(ui: &Ui, ages: &SourceAges) -> Self {
-        Self { ui: ui.clone(), ages: ages.clone(), under_way: Mutex::default() }
-    }
-
-    /// What there is of a source that failed.
-    fn last_good(&self, name: &str) -> String {
-        match self.ages.of(name) {
-            None => "there is no complete copy of it yet".to_owned(),
-            Some(then) => {
-                let seconds = Timestamp::now().duration_since(then).as_secs().max(0);
-                format!("the last complete copy, {} old, stays", human_duration(seconds.unsigned_abs()))
-            }
-        }
+    pub(super) fn new(ui: &Ui, records: &SourceRecords) -> Self {
+        Self { ui: ui.clone(), records: records.clone(), under_way: Mutex::default() }
     }
 }
 
@@ -52,7 +40,10 @@ impl Listener for Telling {
         let name = &outcome.name;
         match &outcome.state {
             SourceState::Complete => {}
-            SourceState::Failed { error } => self.ui.warn(&format!("{name}: {error} ({})", self.last_good(name))),
+            SourceState::Failed { error } => {
+                let age = self.records.of(name).copy_age(Timestamp::now());
+                self.ui.warn(&format!("{name}: {error} ({age})"));
+            }
             SourceState::Partial { count, problems } => {
                 for problem in problems.iter().take(TOLD) {
                     self.ui.warn(&format!("{name}: {problem}"));

@@ -1,14 +1,11 @@
 //! What may reach a terminal, and in which colour.
 
-/// File names and remote messages come from anywhere: control characters must not reach a terminal, nor those that turn the
-/// direction of writing and let a line look like another (<https://trojansource.codes>).
+use drawbridge_gather::is_harmless;
+
+/// Lines that may reach a terminal. Names of files in them have to be harmless already: here nobody knows whose line feeds these are.
 pub(super) fn printable(text: &str) -> String {
-    let harmless = |c: char| match c {
-        '\n' | '\t' => true,
-        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' => false,
-        c => !c.is_control(),
-    };
-    text.chars().map(|c| if harmless(c) { c } else { '\u{fffd}' }).collect()
+    let stays = |c: char| matches!(c, '\n' | '\t') || is_harmless(c);
+    text.chars().map(|c| if stays(c) { c } else { char::REPLACEMENT_CHARACTER }).collect()
 }
 
 /// The colour of a line of a unified difference, as SGR codes (ECMA-48, 8.3.117): those that `git diff` uses.

@@ -78,7 +78,7 @@ pub fn describe(root: &Path) -> Vec<String> {
                 use sha2::Digest;
                 hex::encode(sha2::Sha256::digest(fs::read(root.join(&path)).unwrap()))
             };
-            let time = if meta.is_symlink() { (0, 0) } else { (meta.mtime(), meta.mtime_nsec()) };
+            let time = (meta.mtime(), meta.mtime_nsec());
             lines.push(format!("{path:?} {:o} {time:?} {} {} {content}", meta.mode(), meta.uid(), meta.gid()));
         }
     }

@@ -9,9 +9,14 @@ use std::process::Command;
 use drawbridge_peers::sshd::Sshd;
 use tempfile::TempDir;
 
-/// What every configuration begins with; nothing of it is used by gathering but the state folder.
+/// What every configuration begins with; nothing of it is used by gathering but the state folder. The stack is nobody: port 9 of
+/// this machine is closed.
 const HEAD: &str = "state_dir = \"state\"\n[repository]\npassword_file = \"password\"\n[stack]\n\
-                    region = \"eu-central-1\"\nstart = \"a\"\nsession = \"b\"\nreport = \"c\"\n";
+                    region = \"eu-central-1\"\nstart = \"a\"\nsession = \"b\"\nreport = \"c\"\n\
+                    endpoint_url = \"http://127.0.0.1:9\"\ncredentials_file = \"aws\"\n";
+
+/// Somebody's credentials, as AWS's documentation has them.
+pub const CREDENTIALS: &str = "[default]\naws_access_key_id = AKIAIOSFODNN7EXAMPLE\naws_secret_access_key = example\n";
 
 /// A folder with a configuration and the agent's state.
 pub struct AgentSite {
@@ -21,7 +26,9 @@ pub struct AgentSite {
 
 impl AgentSite {
     pub fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), config: HEAD.to_owned() }
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("aws"), CREDENTIALS).unwrap();
+        Self { dir, config: HEAD.to_owned() }
     }
 
     pub fn path(&self) -> &Path {
@@ -64,10 +71,20 @@ impl AgentSite {
 
     /// `drawbridge gather`
     pub fn gather(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_drawbridge"));
-        command.arg("--config").arg(self.path().join("drawbridge.toml")).arg("gather");
-        command
+        self.drawbridge("gather")
     }
+
+    /// The real program.
+    pub fn drawbridge(&self, what: &str) -> Command {
+        drawbridge(&self.path().join("drawbridge.toml"), what)
+    }
+}
+
+/// The real program with the configuration `config`.
+pub fn drawbridge(config: &Path, what: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_drawbridge"));
+    command.arg("--config").arg(config).arg(what);
+    command
 }
 
 /// Runs a command to its end: its exit code, and everything it said.

@@ -23,6 +23,7 @@ use regex::bytes::Regex;
 use rustix::fs::OFlags;
 use tokio::sync::Semaphore;
 
+pub use program::search_path;
 pub use whole::{SourceRule, Totals, Vanish};
 
 /// The largest file that is parsed as a document or searched, in bytes: sixty times a large firewall's configuration.

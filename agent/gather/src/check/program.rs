@@ -85,12 +85,17 @@ pub(super) async fn run(argv: &[String], file: &Path, patience: Duration) -> Res
     }
 }
 
+/// Where the programs of checks are looked for, as `PATH` has it.
+#[must_use]
+pub fn search_path() -> OsString {
+    std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
+}
+
 fn spawn(program: &str, arguments: &[String], file: &Path) -> io::Result<Child> {
-    let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
     Command::new(program)
         .args(arguments.iter().map(|argument| fill(argument, file.as_os_str())))
         .env_clear()
-        .env("PATH", path)
+        .env("PATH", search_path())
         .env("LC_ALL", "C")
         .current_dir("/")
         .stdin(Stdio::null())

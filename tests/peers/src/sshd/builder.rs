@@ -51,6 +51,7 @@ pub struct SshdBuilder {
     subsystem: String,
     banner: Option<Vec<u8>>,
     chroot: bool,
+    sftp_only: bool,
 }
 
 impl SshdBuilder {
@@ -122,6 +123,13 @@ impl SshdBuilder {
     /// Nothing but SFTP, and only below [`Sshd::chroot`]. Needs root.
     #[must_use]
     pub fn chrooted(mut self) -> Self {
+        self.sftp_only = true;
+        self.own_root()
+    }
+
+    /// Whoever logs in sees only what lies below [`Sshd::chroot`], as if that were another machine. Needs root.
+    #[must_use]
+    pub fn own_root(mut self) -> Self {
         self.chroot = true;
         self
     }
@@ -139,6 +147,7 @@ impl SshdBuilder {
             subsystem: "internal-sftp".to_owned(),
             banner: None,
             chroot: false,
+            sftp_only: false,
         }
     }
 
@@ -211,7 +220,10 @@ impl SshdBuilder {
             config.push_str(&format!("Banner {shown}/banner\n"));
         }
         if let Some(chroot) = chroot {
-            config.push_str(&format!("ForceCommand internal-sftp\nChrootDirectory {}\n", chroot.display()));
+            config.push_str(&format!("ChrootDirectory {}\n", chroot.display()));
+        }
+        if self.sftp_only {
+            config.push_str("ForceCommand internal-sftp\n");
         }
         let subsystem = &self.subsystem;
         config.push_str(&format!(

@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use drawbridge_gather::one_line;
 use thiserror::Error;
 
 use super::entry::{facts_of, open, read};
@@ -17,7 +18,7 @@ const MAX_SHOWN_WHOLE_BYTES: u64 = 64 * 1024;
 
 /// Something of the mirror can't be read.
 #[derive(Debug, Error)]
-#[error("cannot read {} in the mirror", path.display())]
+#[error("cannot read {} in the mirror", one_line(path))]
 pub struct DiffIoError {
     path: PathBuf,
     source: io::Error,

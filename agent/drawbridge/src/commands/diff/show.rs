@@ -1,9 +1,9 @@
 //! Changes, for people and machines.
 
-use std::ffi::OsStr;
 use std::fmt::{self, Write};
 use std::path::Path;
 
+use drawbridge_gather::one_line;
 use drawbridge_wire::Timestamp;
 use serde::Serialize;
 
@@ -148,7 +148,7 @@ fn halves(path: &Path) -> (String, String) {
 
 /// The lines above a difference: what became of which entry, and, if there is one, whose sides it has.
 fn head(change: &Change) -> String {
-    let path = one_line(change.path.as_os_str());
+    let path = one_line(&change.path);
     let mut head = format!("{} {path}", word(change));
     let parts = details(change);
     if !parts.is_empty() {
@@ -206,9 +206,4 @@ fn compared(name: &str, then: &str, old: &str, new: &str, parts: &mut Vec<String
 
 fn moment(time: Option<Timestamp>) -> String {
     time.map_or_else(|| "unknown".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%S%.fZ").to_string())
-}
-
-/// A name on one line: a line feed in it would forge a line of the output.
-fn one_line(name: &OsStr) -> String {
-    name.to_string_lossy().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -9,7 +9,7 @@ use super::error::RunError;
 use super::prepare::Prepared;
 use crate::config::Config;
 use crate::exit::Exit;
-use crate::gather::{GatherError, GatherSummary, SourceAges, SourceState, in_one_line};
+use crate::gather::{Gathered, SourceRecords, SourceState, Troubles, in_one_line};
 use crate::history::{LastRun, RunOutcome};
 use crate::stale::stale;
 use crate::ui::{Ui, human_bytes};
@@ -21,6 +21,7 @@ const SHORT_ID: usize = 8;
 #[derive(Debug)]
 pub(super) struct Record {
     last: LastRun,
+    records: SourceRecords,
     files: u64,
     file_bytes: u64,
     declared: (u64, u64),
@@ -41,11 +42,12 @@ impl Record {
             sources: Vec::new(),
             exit_code: Exit::Failed.code(),
         };
-        Self { last, files: 0, file_bytes: 0, declared: (0, 0), open: false }
+        Self { last, records: SourceRecords::default(), files: 0, file_bytes: 0, declared: (0, 0), open: false }
     }
 
-    pub(super) fn gathered(&mut self, summary: GatherSummary) {
-        self.last.sources = summary.sources;
+    pub(super) fn gathered(&mut self, gathered: Gathered) {
+        self.last.sources = gathered.summary.sources;
+        self.records = gathered.records;
     }
 
     pub(super) fn prepared(&mut self, prepared: &Prepared) {
@@ -83,7 +85,7 @@ impl Record {
         ui: &Ui,
         outcome: Result<RunOutcome, RunError>,
     ) -> Result<Exit, RunError> {
-        let outcome = outcome.and_then(|outcome| with_ages(config, outcome));
+        let outcome = outcome.map(|outcome| with_ages(config, &self.records, outcome));
         let complete = self.last.sources.iter().all(|source| source.state == SourceState::Complete);
         let exit = match &outcome {
             Ok(RunOutcome::Verified) if complete => Exit::Done,
@@ -109,17 +111,16 @@ impl Record {
 }
 
 /// A run that was verified has failed nevertheless for sources that are too old: what the vault holds of them is, too.
-fn with_ages(config: &Config, outcome: RunOutcome) -> Result<RunOutcome, RunError> {
+fn with_ages(config: &Config, records: &SourceRecords, outcome: RunOutcome) -> RunOutcome {
     if outcome != RunOutcome::Verified {
-        return Ok(outcome);
+        return outcome;
     }
-    let ages = SourceAges::load(&config.state_dir).map_err(GatherError::from)?;
     let sources = config.sources.iter().map(|source| (source.name.as_str(), source.max_age));
-    let stale = stale(sources, |name| ages.of(name), Timestamp::now());
+    let stale = stale(sources, |name| records.of(name).complete, Timestamp::now());
     if stale.is_empty() {
-        return Ok(outcome);
+        return outcome;
     }
-    Ok(RunOutcome::Stale { sources: stale.into_iter().map(|stale| stale.name).collect() })
+    RunOutcome::Stale { sources: stale.into_iter().map(|stale| stale.name).collect() }
 }
 
 /// A run in a few lines.
@@ -127,7 +128,7 @@ struct Summary<'a>(&'a Record);
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Record { last, files, file_bytes, .. } = self.0;
+        let Record { last, records, files, file_bytes, .. } = self.0;
         match &last.outcome {
             RunOutcome::Verified | RunOutcome::Stale { .. } => {
                 let seconds = last.ended.duration_since(last.started).as_secs();
@@ -145,13 +146,7 @@ impl fmt::Display for Summary<'_> {
             }
             RunOutcome::Failed { .. } => write!(f, "The run failed.")?,
         }
-        for source in &last.sources {
-            match &source.state {
-                SourceState::Complete => {}
-                SourceState::Partial { count, .. } => write!(f, "\n  source    {}: {count} problems", source.name)?,
-                SourceState::Failed { error } => write!(f, "\n  source    {} failed: {error}", source.name)?,
-            }
-        }
+        write!(f, "{}", Troubles { sources: &last.sources, records, now: last.ended })?;
         if let RunOutcome::Stale { sources } = &last.outcome {
             write!(f, "\n  too old   {}; `drawbridge status` tells since when", sources.join(", "))?;
         }
@@ -174,6 +169,7 @@ pub(super) fn moment(at: Timestamp) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::gather::{GatherSummary, SourceOutcome};
 
     /// How a verified run ends with a source that may be a day old, and was last complete at `complete`.
     fn ended(complete: Option<&str>) -> (Exit, LastRun) {
@@ -184,10 +180,12 @@ mod tests {
             dir.path()
         );
         let config = Config::parse(&text, &dir.path().join("drawbridge.toml")).unwrap();
+        let mut record = Record::begin();
         if let Some(complete) = complete {
-            std::fs::write(dir.path().join("sources.json"), format!("{{\"fw\": \"{complete}\"}}")).unwrap();
+            let outcome = SourceOutcome { state: SourceState::Complete, ..SourceOutcome::failed("fw", String::new()) };
+            record.records.note(&outcome, complete.parse().unwrap());
         }
-        let exit = Record::begin().end(&config, &Ui::silent(), Ok(RunOutcome::Verified)).unwrap();
+        let exit = record.end(&config, &Ui::silent(), Ok(RunOutcome::Verified)).unwrap();
         (exit, LastRun::load(dir.path()).unwrap().unwrap())
     }
 
@@ -204,5 +202,16 @@ mod tests {
     fn a_verified_run_whose_sources_are_young_is_done() {
         let (exit, last) = ended(Some(&Timestamp::now().to_string()));
         assert_eq!((exit, last.outcome), (Exit::Done, RunOutcome::Verified));
+    }
+
+    #[test]
+    fn a_run_says_of_a_source_that_failed_why_and_how_old_its_copy_is() {
+        let failed = SourceOutcome::failed("fw", "no route to host".to_owned());
+        let mut records = SourceRecords::default();
+        records.note(&failed, Timestamp::now());
+        let mut record = Record::begin();
+        record.gathered(Gathered { summary: GatherSummary { sources: vec![failed] }, records });
+        let said = Summary(&record).to_string();
+        assert!(said.contains("fw failed: no route to host (there is no complete copy of it yet)"), "{said}");
     }
 }
