@@ -5,8 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 
 use super::*;
-use crate::room::Room;
 use crate::local::LocalTree;
+use crate::room::Room;
 use crate::tree::{Tree, TreeError};
 
 #[tokio::test]
