@@ -111,9 +111,14 @@ fn whole_runs(seen: &BTreeMap<Call, Seen>, states: &[State]) -> Vec<Case> {
         let stopped = Fault::first(call.clone(), Effect::Stop { when: When::After });
         cases.extend([stopped, for_good(call, Effect::Fail)].map(|fault| Case::together([Fault::DropEvent, fault])));
     }
-    // Nobody is told that the run is over, and whoever finds out by itself is held up.
+    // The run fails, nobody is told of its end, and what ends with it is held up.
+    let put = seen.keys().find(|call| call.caller == Caller::Box && call.action.starts_with("s3:PutObject repo/"));
+    let killed = Effect::Kill { victim: Victim::Agent, when: When::Before };
     let undoing = seen.keys().filter(|call| call.caller == Caller::Destroy && !call.is_look());
-    cases.extend(undoing.map(|call| Case::together([Fault::DropEvent, for_good(call, Effect::Throttle)])));
+    cases.extend(undoing.zip(put.into_iter().cycle()).map(|(undoing, put)| {
+        let killed = Fault::first(put.clone(), killed.clone());
+        Case::together([Fault::DropEvent, killed, for_good(undoing, Effect::Throttle)])
+    }));
     cases
 }
 
