@@ -49,6 +49,9 @@ fn collect(value: &Yaml, found: &mut BTreeSet<String>) {
     }
 }
 
+/// A service, boto3's operation and its parameters.
+type Call = (&'static str, &'static str, Value);
+
 /// What a taken-over VM would call, with the names of what is really there.
 struct Booty {
     instance: String,
@@ -77,94 +80,121 @@ impl Booty {
         }
     }
 
-    /// The calls that need an action: the service, boto3's operation and its parameters.
-    fn calls(&self, rig: &Rig, action: &str) -> Vec<(&'static str, &'static str, Value)> {
-        let stack = rig.stack();
-        let (vault, group, machine) = (&stack.vault, &stack.security_group, &stack.state_machine_arn);
-        let parameter = format!("/drawbridge/{}/{}/session", stack.site, self.execution.rsplit(':').next().unwrap());
-        let new = "repo/2026-11-0123456789abcdef/config";
-        let door = json!({"GroupId": group, "IpPermissions": [
-            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]},
-        ]});
-        let launch = json!({"ImageId": "ami-0123456789abcdef0", "MinCount": 1, "MaxCount": 1});
-        let others =
-            [&stack.functions.provision, &stack.functions.ready, &stack.functions.verify, &stack.functions.destroy];
-        let queue = format!("{}/{}/drawbridge-{}-undelivered", stack.endpoint_url, stack.account, stack.site);
+    /// The calls that need an action.
+    fn calls(&self, rig: &Rig, action: &str) -> Vec<Call> {
+        let (service, name) = action.split_once(':').unwrap();
+        let calls = match service {
+            "ec2" => self.of_ec2(rig, name),
+            "s3" => self.of_s3(rig, name),
+            "ssm" => self.of_ssm(rig, name),
+            "states" => self.of_states(rig, name),
+            _ => self.of_others(rig, action),
+        };
+        assert!(
+            !calls.is_empty(),
+            "the template allows somebody {action}: say here with which call the agent would try it"
+        );
+        calls
+    }
+
+    fn of_ec2(&self, rig: &Rig, action: &str) -> Vec<Call> {
+        let group = &rig.stack().security_group;
+        let (operation, parameters) = match action {
+            "AuthorizeSecurityGroupIngress" => {
+                let ranges = json!([{"CidrIp": "0.0.0.0/0"}]);
+                let door = json!([{"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": ranges}]);
+                ("authorize_security_group_ingress", json!({"GroupId": group, "IpPermissions": door}))
+            }
+            "CreateTags" => {
+                let tags = json!([{"Key": "drawbridge:run", "Value": "x"}]);
+                ("create_tags", json!({"Resources": [self.instance], "Tags": tags}))
+            }
+            "DescribeInstances" => ("describe_instances", json!({})),
+            "DescribeSecurityGroupRules" => ("describe_security_group_rules", json!({})),
+            "RevokeSecurityGroupIngress" => {
+                ("revoke_security_group_ingress", json!({"GroupId": group, "SecurityGroupRuleIds": [self.rule]}))
+            }
+            "RunInstances" => {
+                ("run_instances", json!({"ImageId": "ami-0123456789abcdef0", "MinCount": 1, "MaxCount": 1}))
+            }
+            "TerminateInstances" => ("terminate_instances", json!({"InstanceIds": [self.instance]})),
+            _ => return Vec::new(),
+        };
+        vec![("ec2", operation, parameters)]
+    }
+
+    fn of_s3(&self, rig: &Rig, action: &str) -> Vec<Call> {
+        let vault = &rig.stack().vault;
+        let at = |operation: &'static str, key: &str| ("s3", operation, json!({"Bucket": vault, "Key": key}));
+        let put = |key: &str| ("s3", "put_object", json!({"Bucket": vault, "Key": key, "Body": "x"}));
         match action {
-            "ec2:AuthorizeSecurityGroupIngress" => vec![("ec2", "authorize_security_group_ingress", door)],
-            "ec2:CreateTags" => {
-                let tags = json!({"Resources": [self.instance], "Tags": [{"Key": "drawbridge:run", "Value": "x"}]});
-                vec![("ec2", "create_tags", tags)]
+            "GetObject" => vec![at("get_object", &self.object), at("head_object", &self.object)],
+            "GetObjectRetention" => vec![at("get_object_retention", &self.object)],
+            "ListBucket" => vec![("s3", "list_objects_v2", json!({"Bucket": vault}))],
+            "PutObject" => vec![put("repo/2026-11-0123456789abcdef/config"), put(&self.object)],
+            _ => Vec::new(),
+        }
+    }
+
+    fn of_ssm(&self, rig: &Rig, action: &str) -> Vec<Call> {
+        let run = self.execution.rsplit(':').next().unwrap();
+        let name = format!("/drawbridge/{}/{run}/session", rig.stack().site);
+        let (operation, parameters) = match action {
+            "DeleteParameter" => ("delete_parameter", json!({"Name": name})),
+            "GetParameter" => ("get_parameter", json!({"Name": name, "WithDecryption": true})),
+            "GetParameters" => ("get_parameters", json!({"Names": [name]})),
+            "GetParametersByPath" => ("get_parameters_by_path", json!({"Path": "/drawbridge", "Recursive": true})),
+            "PutParameter" => {
+                ("put_parameter", json!({"Name": name, "Value": "x", "Type": "String", "Overwrite": true}))
             }
-            "ec2:DescribeInstances" => vec![("ec2", "describe_instances", json!({}))],
-            "ec2:DescribeSecurityGroupRules" => vec![("ec2", "describe_security_group_rules", json!({}))],
-            "ec2:RevokeSecurityGroupIngress" => {
-                let rule = json!({"GroupId": group, "SecurityGroupRuleIds": [self.rule]});
-                vec![("ec2", "revoke_security_group_ingress", rule)]
-            }
-            "ec2:RunInstances" => vec![("ec2", "run_instances", launch)],
-            "ec2:TerminateInstances" => {
-                vec![("ec2", "terminate_instances", json!({"InstanceIds": [self.instance]}))]
+            _ => return Vec::new(),
+        };
+        vec![("ssm", operation, parameters)]
+    }
+
+    fn of_states(&self, rig: &Rig, action: &str) -> Vec<Call> {
+        let machine = json!({"stateMachineArn": rig.stack().state_machine_arn});
+        let (operation, parameters) = match action {
+            "DescribeExecution" => ("describe_execution", json!({"executionArn": self.execution})),
+            "ListExecutions" => ("list_executions", machine),
+            "SendTaskFailure" => ("send_task_failure", json!({"taskToken": self.token})),
+            "SendTaskHeartbeat" => ("send_task_heartbeat", json!({"taskToken": self.token})),
+            "SendTaskSuccess" => ("send_task_success", json!({"taskToken": self.token, "output": "{}"})),
+            "StartExecution" => ("start_execution", machine),
+            _ => return Vec::new(),
+        };
+        vec![("stepfunctions", operation, parameters)]
+    }
+
+    fn of_others(&self, rig: &Rig, action: &str) -> Vec<Call> {
+        let (stack, functions) = (rig.stack(), &rig.stack().functions);
+        let call = match action {
+            "lambda:InvokeFunction" => {
+                let others = [&functions.provision, &functions.ready, &functions.verify, &functions.destroy];
+                return others.map(|name| ("lambda", "invoke", json!({"FunctionName": name, "Payload": "{}"}))).into();
             }
             // It has no call of its own; this is one that passes a role.
             "iam:PassRole" => {
-                let code = json!({"FunctionName": "theirs", "Runtime": "provided.al2023", "Handler": "bootstrap",
-                    "Role": self.role, "Code": {"ZipFile": "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="}});
-                vec![("lambda", "create_function", code)]
+                let empty = json!({"ZipFile": "UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="});
+                let (runtime, handler) = ("provided.al2023", "bootstrap");
+                let function = json!({"FunctionName": "theirs", "Runtime": runtime, "Handler": handler,
+                    "Role": self.role, "Code": empty});
+                ("lambda", "create_function", function)
             }
-            "lambda:InvokeFunction" => {
-                others.map(|name| ("lambda", "invoke", json!({"FunctionName": name, "Payload": "{}"}))).into()
-            }
-            "logs:DescribeLogGroups" => vec![("logs", "describe_log_groups", json!({}))],
-            "logs:DescribeResourcePolicies" => vec![("logs", "describe_resource_policies", json!({}))],
+            "logs:DescribeLogGroups" => ("logs", "describe_log_groups", json!({})),
+            "logs:DescribeResourcePolicies" => ("logs", "describe_resource_policies", json!({})),
             "logs:PutResourcePolicy" => {
-                vec![("logs", "put_resource_policy", json!({"policyName": "x", "policyDocument": "{}"}))]
+                ("logs", "put_resource_policy", json!({"policyName": "x", "policyDocument": "{}"}))
             }
-            "s3:GetObject" => vec![
-                ("s3", "get_object", json!({"Bucket": vault, "Key": self.object})),
-                ("s3", "head_object", json!({"Bucket": vault, "Key": self.object})),
-            ],
-            "s3:GetObjectRetention" => {
-                vec![("s3", "get_object_retention", json!({"Bucket": vault, "Key": self.object}))]
+            "sns:Publish" => ("sns", "publish", json!({"TopicArn": rig.topic(), "Message": "all is well"})),
+            "sqs:SendMessage" => {
+                let queue = format!("{}/{}/drawbridge-{}-undelivered", stack.endpoint_url, stack.account, stack.site);
+                ("sqs", "send_message", json!({"QueueUrl": queue, "MessageBody": "x"}))
             }
-            "s3:ListBucket" => vec![("s3", "list_objects_v2", json!({"Bucket": vault}))],
-            "s3:PutObject" => {
-                let put = |key: &str| ("s3", "put_object", json!({"Bucket": vault, "Key": key, "Body": "x"}));
-                vec![put(new), put(&self.object)]
-            }
-            "sns:Publish" => vec![("sns", "publish", json!({"TopicArn": rig.topic(), "Message": "all is well"}))],
-            "sqs:SendMessage" => vec![("sqs", "send_message", json!({"QueueUrl": queue, "MessageBody": "x"}))],
-            "ssm:DeleteParameter" => vec![("ssm", "delete_parameter", json!({"Name": parameter}))],
-            "ssm:GetParameter" => {
-                vec![("ssm", "get_parameter", json!({"Name": parameter, "WithDecryption": true}))]
-            }
-            "ssm:GetParameters" => vec![("ssm", "get_parameters", json!({"Names": [parameter]}))],
-            "ssm:GetParametersByPath" => {
-                vec![("ssm", "get_parameters_by_path", json!({"Path": "/drawbridge", "Recursive": true}))]
-            }
-            "ssm:PutParameter" => {
-                let put = json!({"Name": parameter, "Value": "x", "Type": "String", "Overwrite": true});
-                vec![("ssm", "put_parameter", put)]
-            }
-            "states:DescribeExecution" => {
-                vec![("stepfunctions", "describe_execution", json!({"executionArn": self.execution}))]
-            }
-            "states:ListExecutions" => {
-                vec![("stepfunctions", "list_executions", json!({"stateMachineArn": machine}))]
-            }
-            "states:SendTaskFailure" => vec![("stepfunctions", "send_task_failure", json!({"taskToken": self.token}))],
-            "states:SendTaskHeartbeat" => {
-                vec![("stepfunctions", "send_task_heartbeat", json!({"taskToken": self.token}))]
-            }
-            "states:SendTaskSuccess" => {
-                vec![("stepfunctions", "send_task_success", json!({"taskToken": self.token, "output": "{}"}))]
-            }
-            "states:StartExecution" => vec![("stepfunctions", "start_execution", json!({"stateMachineArn": machine}))],
-            "sts:AssumeRole" => {
-                vec![("sts", "assume_role", json!({"RoleArn": self.role, "RoleSessionName": "theirs"}))]
-            }
-            other => panic!("the template allows somebody {other}: say here with which call the agent would try it"),
-        }
+            "sts:AssumeRole" => ("sts", "assume_role", json!({"RoleArn": self.role, "RoleSessionName": "theirs"})),
+            _ => return Vec::new(),
+        };
+        vec![call]
     }
 }
 

@@ -106,7 +106,7 @@ async fn a_key_exchange_that_is_never_finished_costs_the_gate_little_and_its_cli
         let mut stream = vault(&connection).await;
         line.deaf.store(true, Ordering::SeqCst);
         if number > 1 {
-            let questions = "POST /locks/00 HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\n".repeat(20_000);
+            let questions = "POST /locks/00 HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\n".repeat(200);
             stream.write_all(questions.as_bytes()).await.unwrap();
         }
         connection.rekey_soon().await.unwrap();
