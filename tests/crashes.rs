@@ -102,7 +102,7 @@ async fn an_operators_stop_destroys_the_box_within_seconds() {
 
 #[tokio::test]
 async fn a_destroy_that_fails_at_first_is_tried_again_by_its_own_run() {
-    let rig = Rig::up_with(&[("HeartbeatSeconds", "600"), ("SweepRate", "rate(365 days)")]).await;
+    let rig = Rig::up_with(&[("HeartbeatSeconds", "300"), ("SweepRate", "rate(365 days)")]).await;
     rig.without_the_event_rule();
     rig.without_terminations();
     let open = OpenRun::begin(&rig).await;

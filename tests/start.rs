@@ -70,7 +70,7 @@ async fn too_much_is_refused_with_the_ceiling_and_a_turned_generation_with_its_n
 
 #[tokio::test]
 async fn a_slot_has_one_run_at_most_whoever_asks_and_how_often() {
-    let rig = Rig::up_with(&[("SlotSeconds", "86400"), ("HeartbeatSeconds", "600")]).await;
+    let rig = Rig::up_with(&[("SlotSeconds", "86400"), ("HeartbeatSeconds", "300")]).await;
     let agent = rig.agent_clients().await;
     let start = &rig.stack().functions.start;
     // Very many, dozens at once, with two keys: one run, and everybody is told of that one.

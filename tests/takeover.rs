@@ -200,7 +200,7 @@ impl Booty {
 
 #[tokio::test]
 async fn while_a_gate_is_open_the_agent_may_do_nothing_that_another_part_of_the_stack_may() {
-    let rig = Rig::up_with(&[("HeartbeatSeconds", "600"), ("SweepRate", "rate(365 days)")]).await;
+    let rig = Rig::up_with(&[("HeartbeatSeconds", "300"), ("SweepRate", "rate(365 days)")]).await;
     let open = OpenRun::begin(&rig).await;
     let booty = Booty::of(&rig, &open).await;
     let (stored, there) = (rig.versions("").await, rig.clients().leftovers(rig.stack()).await.unwrap());
