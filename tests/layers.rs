@@ -126,7 +126,8 @@ async fn sleep_until(time: Timestamp) {
 }
 
 /// The run has failed to destroy its box, which lives on until its deadline and not much longer. That it doesn't go before
-/// is what tells the layer that is there from anything else that may have ended it.
+/// is what tells the layer that is there from anything else that may have ended it. (EC2 sees a power-off some seconds late, so a
+/// few seconds too early would not show.)
 async fn goes_at_its_deadline_and_not_before(rig: &Rig, run: &str, late_seconds: u64) {
     let deadline = deadline(rig, run).await;
     let ended = rig.latest_execution().await.ended_within(rig.clients(), 90).await;
