@@ -1,9 +1,10 @@
-//! Runs that don't end as planned: the agent dies, an operator stops the execution. No box outlives them.
+//! Runs that don't end as planned: the agent dies, an operator stops the execution, `destroy` fails. No box outlives them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::process::Child;
 
-use drawbridge_tests::{Rig, wait_until};
+use drawbridge_tests::{OpenRun, Rig, invoke, wait_until};
+use serde_json::{Value, json};
 
 /// Enough to cross that a test can strike in the middle: 160 MiB that don't compress.
 const FILES: u64 = 10;
@@ -97,4 +98,25 @@ async fn an_operators_stop_destroys_the_box_within_seconds() {
 
     rig.agent().run(&["run"]).await.expect(0);
     assert_eq!(rig.latest_execution().await.status, "SUCCEEDED");
+}
+
+#[tokio::test]
+async fn a_destroy_that_fails_at_first_is_tried_again_by_its_own_run() {
+    let rig = Rig::up_with(&[("HeartbeatSeconds", "300"), ("SweepRate", "rate(365 days)")]).await;
+    rig.without_the_event_rule();
+    rig.without_terminations();
+    let open = OpenRun::begin(&rig).await;
+    let failed = json!({"run": open.run, "report": {"what": "failed", "reason": "the disk is full"}});
+    let agent = rig.agent_clients().await;
+    invoke::<Value>(&agent, &rig.stack().functions.report, &failed).await.unwrap();
+    wait_until(30, "destroy has failed", async || {
+        let logs = rig.function_logs();
+        if logs.contains("ec2:TerminateInstances failed") { Ok(()) } else { Err(logs) }
+    })
+    .await;
+    rig.with_terminations_again();
+    let ended = rig.latest_execution().await.ended_within(rig.clients(), 60).await;
+    assert_eq!((ended.status.as_str(), ended.error.as_deref()), ("FAILED", Some("AgentFailed")), "{ended:?}");
+    let left = rig.clients().leftovers(rig.stack()).await.unwrap();
+    assert!(left.is_empty(), "the run ends after its box: {left:?}");
 }

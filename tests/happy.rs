@@ -4,11 +4,10 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
 
 use aws_sdk_ec2::types::Filter;
 use drawbridge_local::compare::compare;
-use drawbridge_tests::{Rig, digest, need};
+use drawbridge_tests::{Rig, digest};
 use serde_json::Value;
 
 /// A tree with everything that a restore may get wrong.
@@ -35,13 +34,6 @@ fn plant(source: &Path) {
     fs::set_permissions(source.join("log"), fs::Permissions::from_mode(0o750)).unwrap();
 }
 
-fn restic(password: &Path, repository: &Path, arguments: &[&str]) {
-    let mut command = Command::new(need("restic", "restic"));
-    command.args(["--no-cache", "--password-file"]).arg(password).arg("-r").arg(repository).args(arguments);
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "restic {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 #[tokio::test]
 async fn a_backup_crosses_is_verified_and_restores_with_stock_restic() {
     let rig = Rig::up().await;
@@ -60,13 +52,7 @@ async fn a_backup_crosses_is_verified_and_restores_with_stock_restic() {
     );
     rig.nothing_is_left_within(5).await;
 
-    let copy = rig.vault_copy(&execution, "copy").await;
-    let password = rig.files().password_file();
-    restic(&password, &copy, &["check", "--read-data"]);
-    let restored = rig.folder().join("restored");
-    restic(&password, &copy, &["restore", "latest", "--target", restored.to_str().unwrap()]);
-    let gathered = compare(&rig.mirror(), &restored).unwrap();
-    gathered.verdict().unwrap();
+    let gathered = rig.restores_from_the_vault(&execution, "copy").await;
     assert_eq!(gathered.links, 2, "{gathered:?}");
     // And the mirror is what the source is.
     let in_mirror = rig.mirror().join("files").join(rig.source().strip_prefix("/").unwrap());

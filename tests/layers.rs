@@ -2,7 +2,11 @@
 //! what happens to a machine. Each test strikes where its layer is the only one that helps.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+use std::time::Duration;
+
+use aws_sdk_ec2::types::Filter;
 use drawbridge_tests::{Execution, OpenRun, Rig, invoke, wait_until};
+use drawbridge_wire::Timestamp;
 use serde_json::{Value, json};
 
 /// Layer 3 never comes in a test's time.
@@ -11,12 +15,14 @@ const NO_SWEEP: (&str, &str) = ("SweepRate", "rate(365 days)");
 /// Layers 4 and 5, the machine's timer and the gate's deadline, are an hour away. The agent's silence is borne.
 const FAR_DEADLINE: [(&str, &str); 2] = [("WindowBaseSeconds", "3600"), ("HeartbeatSeconds", "600")];
 
-/// Layers 4 and 5 come a minute after the run's start.
-const NEAR_DEADLINE: [(&str, &str); 2] = [("BootSeconds", "40"), ("WindowBaseSeconds", "20")];
-const DEADLINE_SECONDS: u64 = 60;
+/// Layers 4 and 5 come soon, but not before the run has tried everything and given up.
+const NEAR_DEADLINE: [(&str, &str); 2] = [("BootSeconds", "45"), ("WindowBaseSeconds", "45")];
 
 /// How long a timer in whole minutes may be late, and a busy machine slow.
 const A_MINUTE_AND_A_BIT: u64 = 80;
+
+/// How long a busy machine may take to end a box whose time has come.
+const A_BIT: u64 = 20;
 
 async fn stop(rig: &Rig) -> Execution {
     let execution = rig.latest_execution().await;
@@ -82,12 +88,13 @@ async fn the_sweeper_alone() {
         rig.call("ec2", "authorize_security_group_ingress", opening);
     };
     let tag = |key: &str, value: &str| json!({"Key": format!("drawbridge:{key}"), "Value": value});
-    let dead = format!("{}-20200101T000000Z", stack.site);
+    // Of one dead run a rule is left, and of another one a parameter.
+    let [dead, gone] = ["20200101", "20200102"].map(|day| format!("{}-{day}T000000Z", stack.site));
     let deadline = tag("deadline", "2100-01-01T00:00:00Z");
     open("192.0.2.1/32", json!([tag("app", "drawbridge"), tag("site", &stack.site), tag("run", &dead), deadline]));
     open("192.0.2.2/32", json!([{"Key": "Name", "Value": "an operator's"}]));
     let note = format!("/drawbridge/{}/note", stack.site);
-    for name in [format!("/drawbridge/{}/{dead}/session", stack.site), note.clone()] {
+    for name in [format!("/drawbridge/{}/{gone}/session", stack.site), note.clone()] {
         rig.call("ssm", "put_parameter", json!({"Name": name, "Value": "x", "Type": "String"}));
     }
     OpenRun::begin(&rig).await;
@@ -105,22 +112,49 @@ async fn the_sweeper_alone() {
     assert_eq!(state, "running", "another site's box is another stack's");
 }
 
+/// Until when the run's one box may live, as its own tag says.
+async fn deadline(rig: &Rig, run: &str) -> Timestamp {
+    let of_run = Filter::builder().name("tag:drawbridge:run").values(run).build();
+    let found = rig.clients().ec2.describe_instances().filters(of_run).send().await.unwrap();
+    let [reservation] = found.reservations() else { panic!("{found:?}") };
+    let tag = reservation.instances()[0].tags().iter().find(|tag| tag.key() == Some("drawbridge:deadline"));
+    tag.unwrap().value().unwrap().parse().unwrap()
+}
+
+async fn sleep_until(time: Timestamp) {
+    tokio::time::sleep(Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default()).await;
+}
+
+/// The run has failed to destroy its box, which lives on until its deadline and not much longer. That it doesn't go before
+/// is what tells the layer that is there from anything else that may have ended it. (EC2 sees a power-off some seconds late, so a
+/// few seconds too early would not show.)
+async fn goes_at_its_deadline_and_not_before(rig: &Rig, run: &str, late_seconds: u64) {
+    let deadline = deadline(rig, run).await;
+    let ended = rig.latest_execution().await.ended_within(rig.clients(), 90).await;
+    assert_eq!(ended.error.as_deref(), Some("JumpBoxNotDestroyed"), "{ended:?}");
+    let shortly_before = deadline - Duration::from_secs(3);
+    assert!(Timestamp::now() < shortly_before, "the deadline came while others still tried: this run shows nothing");
+    assert_eq!(live_boxes(rig).await, 1, "nothing could destroy it");
+    sleep_until(shortly_before).await;
+    assert_eq!(live_boxes(rig).await, 1, "something ended it before its deadline");
+    wait_until(3 + late_seconds, "the machine is off", async || match live_boxes(rig).await {
+        0 => Ok(()),
+        boxes => Err(format!("{boxes} boxes")),
+    })
+    .await;
+    let gone = Timestamp::now();
+    assert!(gone >= deadline, "off at {gone}, before its deadline {deadline}");
+}
+
 /// Layer 4. Nothing of ours may terminate, and the gate hangs.
 #[tokio::test]
 async fn the_machines_timer_alone() {
     let rig = Rig::up_with(&[&NEAR_DEADLINE[..], &[NO_SWEEP]].concat()).await;
     rig.without_terminations();
     rig.without_the_event_rule();
-    OpenRun::begin(&rig).await;
+    let open = OpenRun::begin(&rig).await;
     rig.gate().hang();
-    let ended = rig.latest_execution().await.ended_within(rig.clients(), 90).await;
-    assert_eq!(ended.error.as_deref(), Some("JumpBoxNotDestroyed"), "{ended:?}");
-    let gone = DEADLINE_SECONDS + A_MINUTE_AND_A_BIT;
-    wait_until(gone, "the machine has powered itself off", async || match live_boxes(&rig).await {
-        0 => Ok(()),
-        boxes => Err(format!("{boxes} boxes")),
-    })
-    .await;
+    goes_at_its_deadline_and_not_before(&rig, open.run.as_str(), A_MINUTE_AND_A_BIT).await;
 }
 
 /// Layer 5. Nothing of ours may terminate, and the machine's timer is cancelled: the gate goes, and the machine with it.
@@ -129,14 +163,7 @@ async fn the_gates_deadline_alone() {
     let rig = Rig::up_with(&[&NEAR_DEADLINE[..], &[NO_SWEEP]].concat()).await;
     rig.without_terminations();
     rig.without_the_event_rule();
-    OpenRun::begin(&rig).await;
+    let open = OpenRun::begin(&rig).await;
     rig.gate().cancel_the_power_off();
-    assert_eq!(live_boxes(&rig).await, 1);
-    wait_until(DEADLINE_SECONDS + 20, "the gate has exited and its machine is gone", async || {
-        match live_boxes(&rig).await {
-            0 => Ok(()),
-            boxes => Err(format!("{boxes} boxes")),
-        }
-    })
-    .await;
+    goes_at_its_deadline_and_not_before(&rig, open.run.as_str(), A_BIT).await;
 }

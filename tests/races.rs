@@ -3,7 +3,7 @@
 
 use drawbridge_local::timeline::task_tokens;
 use drawbridge_tests::{OpenRun, Rig, invoke, wait_until};
-use drawbridge_wire::SessionAnswer;
+use drawbridge_wire::{DestroyAnswer, SessionAnswer, StartAnswer};
 use serde_json::{Value, json};
 
 /// An hour for the upload: no deadline interferes.
@@ -101,4 +101,80 @@ async fn an_old_box_that_is_still_alive_goes_before_the_next_runs_box_comes() {
     let complete = json!({"run": old.run, "report": {"what": "complete"}});
     let answer: Value = invoke(&agent, &rig.stack().functions.report, &complete).await.unwrap();
     assert_eq!(answer, json!({"answer": "closed"}));
+}
+
+/// S3's word of a new object, as EventBridge passes it on.
+fn object_created(rig: &Rig, key: &str) -> Value {
+    let vault = &rig.stack().vault;
+    json!({
+        "version": "0", "id": "17793124-05d4-b198-2fde-7ededc63b103", "detail-type": "Object Created",
+        "source": "aws.s3", "account": rig.stack().account, "time": "2026-11-23T20:31:30Z",
+        "region": rig.stack().region, "resources": [format!("arn:aws:s3:::{vault}")],
+        "detail": {"version": "0", "bucket": {"name": vault}, "object": {"key": key}, "reason": "PutObject"},
+    })
+}
+
+/// Step Functions' word of an execution's end, as EventBridge passes it on.
+fn ended(rig: &Rig, arn: &str, status: &str) -> Value {
+    json!({
+        "version": "0", "id": "315c1398-40ff-a850-213b-158f73e60175", "source": "aws.states",
+        "detail-type": "Step Functions Execution Status Change", "account": rig.stack().account,
+        "time": "2026-11-23T20:42:21Z", "region": rig.stack().region, "resources": [arn],
+        "detail": {
+            "executionArn": arn, "stateMachineArn": rig.stack().state_machine_arn,
+            "name": arn.rsplit(':').next().unwrap(), "status": status,
+        },
+    })
+}
+
+/// Events come at least once, and whoever lost an answer asks again.
+#[tokio::test]
+async fn what_is_said_twice_ends_as_if_it_had_been_said_once() {
+    let rig = Rig::up_with(&[&FAR_DEADLINE[..], &[("HeartbeatSeconds", "600")]].concat()).await;
+    let (agent, functions) = (rig.agent_clients().await, &rig.stack().functions);
+    let open = OpenRun::begin(&rig).await;
+    let answer: StartAnswer = invoke(&agent, &functions.start, &open.request).await.unwrap();
+    assert!(matches!(&answer, StartAnswer::Started { run, .. } if *run == open.run), "{answer:?}");
+    assert_eq!(rig.executions().await, 1, "the same request has the same run");
+
+    let session = async || -> Value { invoke(&agent, &functions.session, &json!({"run": open.run})).await.unwrap() };
+    let before = session().await;
+    let said = rig.versions(&format!("runs/{}/ready/", open.run)).await;
+    let (word, _) = said.first().unwrap();
+    for _ in 0..2 {
+        invoke::<Value>(rig.clients(), &functions.ready, &object_created(&rig, word)).await.unwrap();
+    }
+    assert_eq!(session().await, before, "the bridge is where it was");
+
+    open.cross().await;
+    for expected in ["accepted", "closed"] {
+        let complete = json!({"run": open.run, "report": {"what": "complete"}});
+        let answer: Value = invoke(&agent, &functions.report, &complete).await.unwrap();
+        assert_eq!(answer, json!({"answer": expected}));
+    }
+    let good = rig.latest_execution().await.ended_within(rig.clients(), 30).await;
+    assert_eq!(good.status, "SUCCEEDED", "{good:?}");
+
+    // The next run is open when word of the first one's end comes, twice.
+    let next = OpenRun::begin(&rig).await;
+    let leftovers = async || rig.clients().leftovers(rig.stack()).await.unwrap();
+    let there = leftovers().await;
+    assert_eq!((there.instances.len(), there.rules.len()), (1, 1), "{there:?}");
+    let destroy =
+        async |event: &Value| -> DestroyAnswer { invoke(rig.clients(), &functions.destroy, event).await.unwrap() };
+    for _ in 0..2 {
+        let answer = destroy(&ended(&rig, &good.arn, "FAILED")).await;
+        assert!(answer.destroyed.is_empty(), "{answer:?}");
+    }
+    assert_eq!(leftovers().await.instances, there.instances, "the next run's");
+
+    let aborted = rig.latest_execution().await;
+    assert_eq!(aborted.name, next.run.as_str());
+    rig.clients().sfn.stop_execution().execution_arn(&aborted.arn).send().await.unwrap();
+    rig.nothing_is_left_within(15).await;
+    for _ in 0..2 {
+        let answer = destroy(&ended(&rig, &aborted.arn, "ABORTED")).await;
+        assert!(answer.destroyed.is_empty(), "{answer:?}");
+    }
+    rig.nothing_is_left_within(1).await;
 }

@@ -3,6 +3,12 @@
 
 use std::fmt::Debug;
 
+use aws_sdk_ec2::operation::run_instances::builders::RunInstancesFluentBuilder;
+use aws_sdk_ec2::types::{
+    HttpTokensState, IamInstanceProfileSpecification, InstanceMetadataOptionsRequest,
+    InstanceNetworkInterfaceSpecification, InstanceType, IpPermission, IpRange, LaunchTemplateSpecification,
+    ResourceType, Tag, TagSpecification,
+};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use drawbridge_local::Clients;
 use drawbridge_tests::{Rig, invoke};
@@ -70,7 +76,16 @@ async fn the_agent_may_ask_for_a_bridge_and_nothing_else() {
         let answer = invoke::<Value>(&agent, function, &json!({"nonsense": true})).await.unwrap_err();
         assert!(answer.contains("InvalidRequest"), "{function}: {answer}");
     }
-    let unknown = json!({"run": "home-20261123T203000Z"});
+    // So does what one of them has no use for.
+    let run = "home-20261123T203000Z";
+    let heartbeat = json!({"run": run, "report": {"what": "heartbeat"}, "token": "theirs"});
+    for (function, request) in
+        [(&functions.session, json!({"run": run, "token": true})), (&functions.report, heartbeat)]
+    {
+        let answer = invoke::<Value>(&agent, function, &request).await.unwrap_err();
+        assert!(answer.contains("InvalidRequest"), "{function}: {answer}");
+    }
+    let unknown = json!({"run": run});
     let answer = invoke::<Value>(&agent, &functions.session, &unknown).await.unwrap_err();
     assert!(answer.contains("UnknownRun"), "{answer}");
     // Everything else the stack uses is denied.
@@ -171,4 +186,95 @@ async fn each_functions_role_lacks_what_it_does_not_need() {
     let foreign = foreign.send().await.unwrap().instances()[0].instance_id().unwrap().to_owned();
     denied("ec2:TerminateInstances", destroy.ec2.terminate_instances().instance_ids(&foreign).send().await);
     rig.clients().ec2.terminate_instances().instance_ids(&foreign).send().await.unwrap();
+}
+
+fn tagged(of: ResourceType, site: &str) -> TagSpecification {
+    let tag = |key: &str, value: &str| Tag::builder().key(format!("drawbridge:{key}")).value(value).build();
+    TagSpecification::builder().resource_type(of).tags(tag("app", "drawbridge")).tags(tag("site", site)).build()
+}
+
+fn tagged_box(site: &str) -> Option<Vec<TagSpecification>> {
+    let parts = [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface];
+    Some(parts.map(|part| tagged(part, site)).into())
+}
+
+/// A launch as `provision` makes it, with its role's rights; `change` makes another of it.
+async fn launch(
+    rig: &Rig,
+    provision: &Clients,
+    template: &str,
+    change: impl FnOnce(RunInstancesFluentBuilder) -> RunInstancesFluentBuilder,
+) -> Result<String, String> {
+    let group = &rig.stack().security_group;
+    let name = json!({"Filters": [{"Name": "tag:Name", "Values": [format!("drawbridge-{}-a", rig.stack().site)]}]});
+    let subnet = rig.call("ec2", "describe_subnets", name)["Subnets"][0]["SubnetId"].as_str().unwrap().to_owned();
+    let interface = InstanceNetworkInterfaceSpecification::builder().device_index(0).subnet_id(subnet).groups(group);
+    let launch = provision
+        .ec2
+        .run_instances()
+        .min_count(1)
+        .max_count(1)
+        .launch_template(LaunchTemplateSpecification::builder().launch_template_id(template).version("$Latest").build())
+        .instance_type(InstanceType::T3Micro)
+        .network_interfaces(interface.associate_public_ip_address(true).build())
+        .set_tag_specifications(tagged_box(&rig.stack().site));
+    match change(launch).send().await {
+        Ok(launched) => Ok(launched.instances()[0].instance_id().unwrap().to_owned()),
+        Err(error) => Err(error.code().unwrap_or("no code").to_owned()),
+    }
+}
+
+#[tokio::test]
+async fn provision_launches_this_stacks_boxes_and_no_others() {
+    let rig = Rig::up().await;
+    let site = rig.stack().site.clone();
+    let provision = rig.role_clients("drawbridge-ProvisionFunctionRole").await;
+    let templates = rig.call("ec2", "describe_launch_templates", json!({}));
+    let template = templates["LaunchTemplates"][0]["LaunchTemplateId"].as_str().unwrap().to_owned();
+    let other = json!({"LaunchTemplateName": "theirs", "LaunchTemplateData": {"ImageId": "ami-0123456789abcdef0"}});
+    let other = rig.call("ec2", "create_launch_template", other);
+    let other = other["LaunchTemplate"]["LaunchTemplateId"].as_str().unwrap().to_owned();
+    let trust = json!({"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"},
+    ]});
+    rig.call("iam", "create_role", json!({"RoleName": "admin", "AssumeRolePolicyDocument": trust.to_string()}));
+    rig.call("iam", "create_instance_profile", json!({"InstanceProfileName": "admin"}));
+    rig.call("iam", "add_role_to_instance_profile", json!({"InstanceProfileName": "admin", "RoleName": "admin"}));
+
+    let ours = launch(&rig, &provision, &template, |launch| launch).await.expect("its own box");
+    let refused = Err("UnauthorizedOperation".to_owned());
+    assert_eq!(launch(&rig, &provision, &other, |launch| launch).await, refused, "another template");
+    let image = |launch: RunInstancesFluentBuilder| launch.set_launch_template(None).image_id("ami-0123456789abcdef0");
+    assert_eq!(launch(&rig, &provision, &template, image).await, refused, "no template");
+    let bare = |launch: RunInstancesFluentBuilder| launch.set_tag_specifications(None);
+    assert_eq!(launch(&rig, &provision, &template, bare).await, refused, "no tags");
+    let office = |launch: RunInstancesFluentBuilder| launch.set_tag_specifications(tagged_box("office"));
+    assert_eq!(launch(&rig, &provision, &template, office).await, refused, "another site's tags");
+    let dear = |launch: RunInstancesFluentBuilder| launch.instance_type(InstanceType::P548xlarge);
+    assert_eq!(launch(&rig, &provision, &template, dear).await, refused, "another type");
+    let tokens = InstanceMetadataOptionsRequest::builder().http_tokens(HttpTokensState::Optional).build();
+    let open = |launch: RunInstancesFluentBuilder| launch.metadata_options(tokens);
+    assert_eq!(launch(&rig, &provision, &template, open).await, refused, "metadata without a token");
+    let profile = IamInstanceProfileSpecification::builder().name("admin").build();
+    let admin = |launch: RunInstancesFluentBuilder| launch.iam_instance_profile(profile);
+    assert_eq!(launch(&rig, &provision, &template, admin).await, refused, "another role");
+
+    // What it didn't create it can't tag, so that it can't make a foreign box its own and terminate that.
+    let foreign = rig.clients().ec2.run_instances().image_id("ami-0123456789abcdef0").min_count(1).max_count(1);
+    let foreign = foreign.send().await.unwrap().instances()[0].instance_id().unwrap().to_owned();
+    let tag = Tag::builder().key("drawbridge:app").value("drawbridge").build();
+    denied("ec2:CreateTags", provision.ec2.create_tags().resources(&foreign).tags(tag).send().await);
+    denied("ec2:TerminateInstances", provision.ec2.terminate_instances().instance_ids(&foreign).send().await);
+    provision.ec2.terminate_instances().instance_ids(ours).send().await.expect("its own box");
+
+    // A rule that nobody would find by its tags stays shut.
+    let door = || {
+        let range = IpRange::builder().cidr_ip("192.0.2.1/32").build();
+        let port = IpPermission::builder().ip_protocol("tcp").from_port(2222).to_port(2222).ip_ranges(range).build();
+        provision.ec2.authorize_security_group_ingress().group_id(&rig.stack().security_group).ip_permissions(port)
+    };
+    denied("a rule without tags", door().send().await);
+    let office = tagged(ResourceType::SecurityGroupRule, "office");
+    denied("a rule with another site's tags", door().tag_specifications(office).send().await);
+    door().tag_specifications(tagged(ResourceType::SecurityGroupRule, &site)).send().await.expect("a tagged rule");
 }

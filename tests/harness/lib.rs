@@ -10,6 +10,7 @@
 mod agent;
 mod open_run;
 mod operator;
+mod restic;
 mod rig;
 mod run;
 

@@ -15,6 +15,8 @@ use crate::{Rig, need, wait_until};
 pub struct OpenRun {
     /// The run.
     pub run: RunId,
+    /// What `start` was asked.
+    pub request: StartRequest,
     /// Every object that the manifest declares, with its contents.
     pub objects: Vec<(ObjectName, Vec<u8>)>,
     /// The manifest's bytes.
@@ -102,7 +104,7 @@ impl OpenRun {
         .await;
         let (address, port, host_key) = open.unwrap();
         fs::write(folder.join("known_hosts"), format!("[{address}]:{port} {host_key}\n")).unwrap();
-        Self { run, objects, manifest, address, port, folder }
+        Self { run, request, objects, manifest, address, port, folder }
     }
 
     /// The contents of the first object of a kind.
@@ -143,6 +145,20 @@ impl OpenRun {
         command.arg("-i").arg(key).args(["-o", "ConnectTimeout=10", "-p"]).arg(self.port.to_string());
         command.args(options).arg(format!("drawbridge@{}", self.address)).stdin(Stdio::null());
         command
+    }
+
+    /// Everything crosses: the manifest, every object, the receipt.
+    pub async fn cross(&self) {
+        let gate = self.forward().await;
+        let post = |path: &str, contents: &[u8]| {
+            let (status, said) = gate.post(path, &self.file("body", contents));
+            assert_eq!(status, 200, "{path}: {said}");
+        };
+        post("/manifest", &self.manifest);
+        for (name, contents) in &self.objects {
+            post(&format!("/{name}"), contents);
+        }
+        post("/receipt", b"");
     }
 
     /// Forwards a local port to the gate's one name.

@@ -13,6 +13,12 @@ impl Rig {
         serde_json::from_str(&self.operators_script("call.py", &call.to_string())).unwrap()
     }
 
+    /// Tries each of boto3's calls with the agent's key: AWS's error code, or `None` if the call succeeded.
+    pub fn try_as_the_agent(&self, calls: &[Value]) -> Vec<Option<String>> {
+        let said = self.script_as(&self.stack().agent.credentials, "try_calls.py", &json!(calls).to_string());
+        serde_json::from_str(&said).unwrap()
+    }
+
     /// The ARN of the topic that hears of bad endings.
     pub fn topic(&self) -> String {
         let stack = self.stack();
@@ -30,15 +36,27 @@ impl Rig {
 
     /// Takes away every means of ours to terminate a box: `destroy` may not, whoever calls it.
     pub fn without_terminations(&self) {
-        let roles = self.call("iam", "list_roles", json!({}));
-        let names = roles["Roles"].as_array().unwrap().iter().map(|role| role["RoleName"].as_str().unwrap());
-        let ours: Vec<_> = names.filter(|name| name.contains("DestroyFunctionRole")).collect();
-        assert_eq!(ours.len(), 1, "{roles}");
         let deny = json!({"Version": "2012-10-17", "Statement": [
             {"Effect": "Deny", "Action": "ec2:TerminateInstances", "Resource": "*"},
         ]});
-        let policy = json!({"RoleName": ours[0], "PolicyName": "broken", "PolicyDocument": deny.to_string()});
+        let role = self.role_name("DestroyFunctionRole");
+        let policy = json!({"RoleName": role, "PolicyName": "broken", "PolicyDocument": deny.to_string()});
         self.call("iam", "put_role_policy", policy);
+    }
+
+    /// Gives back what [`Rig::without_terminations`] took.
+    pub fn with_terminations_again(&self) {
+        let role = self.role_name("DestroyFunctionRole");
+        self.call("iam", "delete_role_policy", json!({"RoleName": role, "PolicyName": "broken"}));
+    }
+
+    /// The one role whose name contains this, as CloudFormation names them.
+    fn role_name(&self, part: &str) -> String {
+        let roles = self.call("iam", "list_roles", json!({}));
+        let names = roles["Roles"].as_array().unwrap().iter().map(|role| role["RoleName"].as_str().unwrap());
+        let ours: Vec<_> = names.filter(|name| name.contains(part)).collect();
+        let [role] = ours.as_slice() else { panic!("{part}: {roles}") };
+        (*role).to_owned()
     }
 
     /// The gate's process on the one machine that runs in place of a box.

@@ -122,12 +122,16 @@ impl Rig {
 
     /// What a script of `harness/` prints, run with the operator's key.
     pub(crate) fn operators_script(&self, script: &str, argument: &str) -> String {
+        self.script_as(&self.stack().admin, script, argument)
+    }
+
+    /// What a script of `harness/` prints, run with this key.
+    pub(crate) fn script_as(&self, key: &Credentials, script: &str, argument: &str) -> String {
         let python = interpreter(&Workspace::here(), Requirements::Emulator).unwrap();
         let script = Workspace::here().root().join("tests/harness").join(script);
-        let admin = &self.stack().admin;
         let output = Command::new(python)
             .arg(script)
-            .args([&self.stack().endpoint_url, &self.stack().region, &admin.access_key_id, &admin.secret_access_key])
+            .args([&self.stack().endpoint_url, &self.stack().region, &key.access_key_id, &key.secret_access_key])
             .arg(argument)
             .output()
             .unwrap();

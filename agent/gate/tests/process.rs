@@ -3,100 +3,21 @@
 
 mod common;
 
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
 use common::aws::{FakeAws, INSTANCE, SECRET_CANARY};
-use common::{Cargo, Http, LOOPBACK, Object, SOON, objects};
+use common::machine::{MEMORY_KIB, Machine, free_port, run_path, spawn};
+use common::{Cargo, LOOPBACK, Object, SOON, objects};
 use drawbridge_gate::limits::{MAX_CHANNELS, MAX_SESSIONS, MAX_UPLOADS};
-use drawbridge_ssh::{KeyPair, Session};
+use drawbridge_ssh::KeyPair;
 use drawbridge_wire::{
-    BoxConfig, MAX_MANIFEST_OBJECTS, Manifest, ManifestObject, ObjectKind, ObjectName, Ready, Receipt, Sha256Digest,
-    Timestamp,
+    BoxConfig, MAX_MANIFEST_OBJECTS, Manifest, ManifestObject, ObjectKind, ObjectName, Receipt, Sha256Digest, Timestamp,
 };
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio::time::timeout;
-
-/// What the gate promises, in KiB.
-const MEMORY_KIB: u64 = 64 * 1024;
-
-struct Machine {
-    aws: FakeAws,
-    folder: TempDir,
-    user_key: KeyPair,
-    port: u16,
-    child: Child,
-}
-
-async fn free_port() -> u16 {
-    TcpListener::bind((LOOPBACK, 0)).await.unwrap().local_addr().unwrap().port()
-}
-
-fn spawn(aws: &FakeAws, config: &Path, log: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_drawbridge-gate"))
-        .arg("--config")
-        .arg(config)
-        .env_clear()
-        .env("AWS_ENDPOINT_URL", aws.endpoint())
-        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", aws.endpoint())
-        .stdin(Stdio::null())
-        .stderr(std::fs::File::create(log).unwrap())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
-}
-
-fn run_path(name: &str) -> String {
-    format!("/vault/runs/{}/{name}", objects::RUN)
-}
-
-impl Machine {
-    /// Starts the program for this manifest, and waits until it says that it listens.
-    async fn boot(manifest: &Manifest, change: impl FnOnce(&mut BoxConfig)) -> Self {
-        let user_key = KeyPair::generate().unwrap();
-        let port = free_port().await;
-        let mut config = objects::config_for(manifest, &user_key.public().to_string(), port);
-        change(&mut config);
-        let folder = TempDir::new().unwrap();
-        let file = folder.path().join("config.json");
-        std::fs::write(&file, serde_json::to_vec(&config).unwrap()).unwrap();
-        let aws = FakeAws::start().await;
-        let child = spawn(&aws, &file, &folder.path().join("log"));
-        let this = Self { aws, folder, user_key, port, child };
-        let ready = run_path(&format!("ready/{INSTANCE}.json"));
-        timeout(SOON, this.aws.wait_for(&ready)).await.unwrap_or_else(|_| panic!("not ready: {}", this.log()));
-        this
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap()
-    }
-
-    async fn connect(&self) -> Session {
-        let ready = self.aws.text(&run_path(&format!("ready/{INSTANCE}.json"))).unwrap();
-        let ready: Ready = serde_json::from_slice(&ready).unwrap();
-        drawbridge_ssh::connect(LOOPBACK, self.port, &ready.host_key.parse().unwrap(), &self.user_key).await.unwrap()
-    }
-
-    async fn http(&self, session: &Session) -> Http {
-        Http::one(session.open_vault_stream().await.unwrap()).await
-    }
-
-    /// The most memory that the process ever had resident, in KiB.
-    fn high_water_mark(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id().unwrap())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    async fn exit_code(&mut self) -> i32 {
-        timeout(SOON, self.child.wait()).await.expect("the gate should have ended").unwrap().code().unwrap()
-    }
-}
 
 #[tokio::test]
 async fn a_box_carries_a_repository_to_s3_and_exits_with_0() {
@@ -291,8 +212,11 @@ async fn a_gate_that_cannot_begin_says_why_and_exits_with_1() {
     let taken = TcpListener::bind((LOOPBACK, 0)).await.unwrap();
     let with_port = BoxConfig { port: taken.local_addr().unwrap().port(), ..right.clone() };
     let announced = run_path(&format!("ready/{INSTANCE}.json"));
+    let mut further = serde_json::to_value(&right).unwrap();
+    further["forward_to"] = "0.0.0.0".into();
     let cases = [
         (b"{}".to_vec(), "is not a box configuration"),
+        (serde_json::to_vec(&further).unwrap(), "unknown field"),
         (serde_json::to_vec(&BoxConfig { public_key: "none".to_owned(), ..right.clone() }).unwrap(), "public key"),
         (serde_json::to_vec(&with_port).unwrap(), "cannot listen"),
         (serde_json::to_vec(&right).unwrap(), "announced a gate already"),
