@@ -43,6 +43,23 @@ async fn a_file_beyond_the_limit_is_named_and_the_others_come() {
 }
 
 #[tokio::test]
+async fn a_path_that_the_mirror_cannot_hold_is_named_and_the_others_come() {
+    let site = TestSite::new();
+    site.write("short", b"x");
+    // As long as a path may be on this machine; in the mirror there are folders before it.
+    let mut path = "n".repeat(200);
+    let left = |path: &str| 4090 - "//file".len() - site.source(path).as_os_str().len();
+    while left(&path) > 250 {
+        path += &format!("/{}", "n".repeat(200));
+    }
+    let last = "n".repeat(left(&path));
+    site.write(&format!("{path}/{last}/file"), b"x");
+    let outcome = limited(&site, |_| ()).await;
+    assert!(problems(&outcome).contains("which the mirror can't hold: exclude it"), "{outcome:?}");
+    assert!(site.mirrored("short").exists());
+}
+
+#[tokio::test]
 async fn more_bytes_than_the_limit_fail_the_source() {
     let site = TestSite::new();
     site.write("a", b"1234");

@@ -38,6 +38,26 @@ pub(super) struct Cloud {
     pub(super) boxes: RefCell<Vec<Instance>>,
     pub(super) rules: RefCell<Vec<Rule>>,
     pub(super) names: RefCell<Vec<String>>,
+    /// How many look-ups hang now, and the most that did at once.
+    pub(super) hanging: Cell<(usize, usize)>,
+}
+
+/// A look-up that hangs until it is given up.
+struct Hanging<'a>(&'a Cell<(usize, usize)>);
+
+impl<'a> Hanging<'a> {
+    fn one_more(of: &'a Cell<(usize, usize)>) -> Self {
+        let (now, most) = of.get();
+        of.set((now + 1, most.max(now + 1)));
+        Self(of)
+    }
+}
+
+impl Drop for Hanging<'_> {
+    fn drop(&mut self) {
+        let (now, most) = self.0.get();
+        self.0.set((now - 1, most));
+    }
 }
 
 impl Cloud {
@@ -59,6 +79,7 @@ impl Cloud {
             boxes: RefCell::new(vec![instance]),
             rules: RefCell::new(vec![rule]),
             names: RefCell::new(vec![format!("/drawbridge/home/{RUN}/session")]),
+            hanging: Cell::default(),
         }
     }
 
@@ -88,6 +109,7 @@ impl Executions for Cloud {
     async fn describe(&self, _: &str) -> Result<Option<Execution>, AwsError> {
         self.check(Broken::Executions)?;
         if self.broken == Broken::ExecutionsHang {
+            let _hanging = Hanging::one_more(&self.hanging);
             std::future::pending::<()>().await;
         }
         let (status, started_at) = (self.status, at("2026-11-23T20:30:00Z"));
