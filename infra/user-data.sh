@@ -16,7 +16,7 @@ shutdown -P "+$((minutes > 1 ? minutes : 1))"
 
 room=$(mktemp --directory)
 cd "$room"
-curl --silent --show-error --fail --retry 5 --retry-connrefused --max-time 120 --output drawbridge-gate "$gate_url"
+curl --silent --show-error --fail --retry 5 --retry-all-errors --max-time 120 --output drawbridge-gate "$gate_url"
 sha256sum --check --quiet <<<"$gate_sha256  drawbridge-gate"
 printf '%s' "$config" >config.json
 chmod 0755 "$room" drawbridge-gate

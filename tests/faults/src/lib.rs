@@ -19,6 +19,7 @@
 
 pub mod answer;
 pub mod board;
+mod box_clock;
 pub mod call;
 pub mod campaign;
 mod canary;

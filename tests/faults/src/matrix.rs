@@ -62,10 +62,12 @@ pub fn effects_at(call: &Call, seen: &Seen) -> Vec<(Effect, u32)> {
 }
 
 /// Whether a run bears it: what happens once is asked for again, and what is done twice is done once.
-const fn is_borne(effect: &Effect, times: u32) -> bool {
+fn is_borne(call: &Call, effect: &Effect, times: u32) -> bool {
     let passes =
         matches!(effect, Effect::Fail | Effect::Throttle | Effect::LoseAnswer | Effect::Twice | Effect::NoCapacity);
-    passes && times < FOR_GOOD
+    // A gate that finds its box announced gives up: somebody else may have done it.
+    let is_announced_already = *effect == Effect::Twice && call.action == "s3:PutObject runs/ready";
+    passes && times < FOR_GOOD && !is_announced_already
 }
 
 /// The state that fails when this call does for good: the one that makes it, or that runs the function which makes it.
@@ -87,7 +89,7 @@ pub fn singles(seen: &BTreeMap<Call, Seen>, states: &[State]) -> Vec<Case> {
         for (effect, times) in effects_at(call, how) {
             let is_refused = times == FOR_GOOD && matches!(effect, Effect::Fail | Effect::NoCapacity);
             let fails_in = state_of(call, states).filter(|_| is_refused).map(|state| state.name.clone());
-            let is_borne = is_borne(&effect, times);
+            let is_borne = is_borne(call, &effect, times);
             let fault = Fault::Call { call: call.clone(), nth: 1, times, effect };
             cases.push(Case { fails_in, is_borne, ..Case::single(fault) });
         }

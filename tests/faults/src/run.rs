@@ -9,6 +9,7 @@ use drawbridge_tests::{Execution, Finished, need};
 use tokio::process::Command;
 
 use crate::board::Strike;
+use crate::box_clock;
 use crate::fault::{Clock, Fault};
 use crate::site::Site;
 
@@ -52,7 +53,8 @@ impl Site {
             // The package's program stands for its library.
             need("faketime", "faketime");
         }
-        self.set_box_clock(faults);
+        let began = jiff::Timestamp::now();
+        self.set_clock(faults);
         self.proxy().board().arm(faults);
 
         let agent = self.agent_to_its_end(faults, &before).await;
@@ -65,9 +67,9 @@ impl Site {
         for rule in rules {
             self.root().deliver(rule, true).await;
         }
-        self.set_box_clock(&[]);
+        self.set_clock(&[]);
         let mut strikes = self.proxy().board().strikes();
-        strikes.extend(self.whole_run_strikes(faults, &executions));
+        strikes.extend(self.whole_run_strikes(faults, &executions, began));
         Ran { agent, executions, strikes }
     }
 
@@ -133,8 +135,13 @@ impl Site {
         list.executions().iter().map(named).collect()
     }
 
-    /// Faults that aren't at a call strike by what came of the run.
-    fn whole_run_strikes(&self, faults: &[Fault], executions: &[(Execution, Vec<Passage>)]) -> Vec<Strike> {
+    /// Faults that aren't at a call are there from its beginning, and strike by what came of the run.
+    fn whole_run_strikes(
+        &self,
+        faults: &[Fault],
+        executions: &[(Execution, Vec<Passage>)],
+        began: jiff::Timestamp,
+    ) -> Vec<Strike> {
         let struck = |fault: &Fault| match fault {
             Fault::Call { .. } => false,
             Fault::DropEvent => executions.iter().any(|(execution, _)| execution.status != "SUCCEEDED"),
@@ -143,17 +150,12 @@ impl Site {
                 executions.iter().any(|(execution, _)| !self.watch().of_run(&execution.name).ids.is_empty())
             }
         };
-        let now = jiff::Timestamp::now();
         let all = faults.iter().enumerate().filter(|(_, fault)| struck(fault));
-        all.map(|(fault, _)| Strike { fault, at: now }).collect()
+        all.map(|(fault, _)| Strike { fault, at: began }).collect()
     }
 
-    fn set_box_clock(&self, faults: &[Fault]) {
-        let folder = self.rig().folder().join("stack/machines");
-        std::fs::create_dir_all(&folder).unwrap();
-        let lines = shift(faults, Clock::Box).map(fake_time).unwrap_or_default();
-        let text: String = lines.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-        std::fs::write(folder.join("environment"), text).unwrap();
+    fn set_clock(&self, faults: &[Fault]) {
+        box_clock::set(&self.rig().folder().join("stack/machines"), shift(faults, Clock::Box).map(fake_time));
     }
 }
 
