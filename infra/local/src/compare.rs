@@ -1,4 +1,6 @@
 //! Two trees, compared entry by entry: kind, contents, mode, owner, modification time, link target.
+//!
+//! Set-id bits aside: one of the two may be a mirror, and a mirror has none, whatever its source and the snapshot have.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -81,6 +83,9 @@ fn count(comparison: &mut Comparison, metadata: &Metadata) {
     }
 }
 
+/// The mode bits that let a program run as its owner or its group, and that a folder gives its group on with.
+const SET_ID_BITS: u32 = 0o6000;
+
 fn metadata_differences(left: &Metadata, right: &Metadata) -> Vec<String> {
     let mut different = Vec::new();
     let mut check = |what: &str, left: String, right: String| {
@@ -88,7 +93,8 @@ fn metadata_differences(left: &Metadata, right: &Metadata) -> Vec<String> {
             different.push(format!("{what} ({left}, {right})"));
         }
     };
-    check("kind and mode", format!("{:o}", left.mode()), format!("{:o}", right.mode()));
+    let mode = |of: &Metadata| format!("{:o}", of.mode() & !SET_ID_BITS);
+    check("kind and mode", mode(left), mode(right));
     check("owner", format!("{}:{}", left.uid(), left.gid()), format!("{}:{}", right.uid(), right.gid()));
     let time = |of: &Metadata| format!("{}.{:09}", of.mtime(), of.mtime_nsec());
     check("modification time", time(left), time(right));

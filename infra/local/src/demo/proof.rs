@@ -111,10 +111,11 @@ pub(super) fn compare_with_source(sources: &[Source], restored: &Path, teller: &
         let root = restored.join(&source.name);
         for entry in WalkDir::new(&root).follow_links(false) {
             let entry = entry.context(|| format!("cannot read {}", root.display()))?;
+            let original = Path::new("/").join(entry.path().strip_prefix(&root).unwrap_or(entry.path()));
+            has_set_id_bits_of(entry.path(), &original)?;
             if !entry.file_type().is_file() {
                 continue;
             }
-            let original = Path::new("/").join(entry.path().strip_prefix(&root).unwrap_or(entry.path()));
             if is_unchanged(entry.path(), &original) {
                 if !same_contents(entry.path(), &original)? {
                     return Err(Problem::new(format!("{} was restored with other bytes", original.display())));
@@ -130,6 +131,17 @@ pub(super) fn compare_with_source(sources: &[Source], restored: &Path, teller: &
     }
     teller.note(&format!("identical to this machine's own files: {same}; changed or gone since: {changed}"));
     Ok(())
+}
+
+/// What the mirror can't show: that the set-id bits are restored as they were. Only root can set them for everybody.
+fn has_set_id_bits_of(restored: &Path, original: &Path) -> Result<()> {
+    let bits = |path: &Path| fs::symlink_metadata(path).map(|metadata| metadata.mode() & 0o6000);
+    match (bits(restored), bits(original)) {
+        (Ok(then), Ok(now)) if then != now && rustix::process::geteuid().is_root() => {
+            Err(Problem::new(format!("{} was restored with other set-id bits than it has", original.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether size and modification time are still those that were gathered. SFTP tells times in whole seconds.
