@@ -18,5 +18,5 @@ pub use agent::{Agent, Finished, program};
 pub use drawbridge_peers::need;
 pub use open_run::{Forward, OpenRun, digest, invoke};
 pub use operator::{GateProcess, Inbox};
-pub use rig::Rig;
+pub use rig::{Rig, user_data_of};
 pub use run::{Execution, wait_until};

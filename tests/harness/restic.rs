@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use drawbridge_local::compare::{Comparison, compare};
+use drawbridge_local::compare::{Comparison, compare_mirror};
 
 use crate::{Execution, Rig, need};
 
@@ -22,7 +22,7 @@ impl Rig {
         restic(&password, &copy, &["check", "--read-data"]);
         let restored = self.folder().join(format!("{name}-restored"));
         restic(&password, &copy, &["restore", "latest", "--target", restored.to_str().unwrap()]);
-        let comparison = compare(&self.mirror(), &restored).unwrap();
+        let comparison = compare_mirror(&self.mirror(), &restored).unwrap();
         comparison.verdict().unwrap();
         comparison
     }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use aws_sdk_ec2::types::{Filter, InstanceAttributeName};
 use drawbridge_local::{
     AgentFiles, Clients, Credentials, Interpreter, LocalStack, Requirements, Source, StackDescription, UpOptions,
     Workspace, interpreter,
@@ -141,14 +142,10 @@ impl Rig {
 
     /// The user data of a run's box, as anyone with DescribeInstanceAttribute reads it.
     pub async fn user_data(&self, run: &str) -> String {
-        use aws_sdk_ec2::types::{Filter, InstanceAttributeName};
         let filter = Filter::builder().name("tag:drawbridge:run").values(run).build();
         let found = self.clients.ec2.describe_instances().filters(filter).send().await.unwrap();
-        let instance = found.reservations()[0].instances()[0].instance_id().unwrap().to_owned();
-        let attribute = self.clients.ec2.describe_instance_attribute().instance_id(instance);
-        let attribute = attribute.attribute(InstanceAttributeName::UserData).send().await.unwrap();
-        let encoded = attribute.user_data().unwrap().value().unwrap();
-        String::from_utf8(aws_smithy_types::base64::decode(encoded).unwrap()).unwrap()
+        let instance = found.reservations()[0].instances()[0].instance_id().unwrap();
+        user_data_of(&self.clients, instance).await.unwrap()
     }
 
     /// The newest execution.
@@ -200,4 +197,12 @@ impl Rig {
         drawbridge_local::restore::fetch(&self.clients.s3, &self.stack().vault, &prefix, &copy).await.unwrap();
         copy
     }
+}
+
+/// The user data of a box; `None` if EC2 doesn't tell it.
+pub async fn user_data_of(clients: &Clients, instance: &str) -> Option<String> {
+    let attribute = clients.ec2.describe_instance_attribute().instance_id(instance);
+    let attribute = attribute.attribute(InstanceAttributeName::UserData).send().await.ok()?;
+    let data = aws_smithy_types::base64::decode(attribute.user_data()?.value()?).ok()?;
+    String::from_utf8(data).ok()
 }

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::check::{Rejection, Totals, Vanish};
-use crate::collect::{self, CollectError, Collected, Errand, Job};
+use crate::collect::{self, CollectError, Collected, Errand, Job, MAX_PATH_BYTES};
 use crate::commands::{self, Shell};
 use crate::local::{LocalTree, is_mount_point};
 use crate::mirror::MirrorDir;
@@ -23,9 +23,6 @@ use crate::source::{Files, Mount, Place, Source, What};
 use crate::staging::Staging;
 use crate::throttle::Throttle;
 use crate::{Deaf, Progress, Settings, aside, commit};
-
-/// The longest path, in bytes (PATH_MAX of Linux, without its end).
-const MAX_PATH_BYTES: usize = 4095;
 
 /// How much may be asked of a host beforehand, in bytes: what fills a gigabit line at 20 ms of round trip, three times.
 const BYTES_AHEAD: usize = 8 << 20;

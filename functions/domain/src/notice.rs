@@ -33,7 +33,7 @@ impl End {
         self.error.is_some() || self.cause.is_some()
     }
 
-    /// For example `was ABORTED by somebody: the disk is full`.
+    /// For example `was ABORTED: somebody stopped it: the disk is full`.
     fn told(&self) -> String {
         let how = match self.status {
             Status::Running => "is RUNNING past its deadline",

@@ -1,6 +1,4 @@
 //! Two trees, compared entry by entry: kind, contents, mode, owner, modification time, link target.
-//!
-//! Set-id bits aside: one of the two may be a mirror, and a mirror has none, whatever its source and the snapshot have.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
@@ -36,6 +34,20 @@ pub struct Comparison {
 /// # Errors
 /// When one of them can't be read.
 pub fn compare(expected: &Path, found: &Path) -> Result<Comparison> {
+    compare_aside_from(0, expected, found)
+}
+
+/// Compares a mirror with what was restored. A mirror has no set-id bits, whatever its source and the snapshot have, so the
+/// modes are the same but for these.
+///
+/// # Errors
+/// When one of them can't be read.
+pub fn compare_mirror(mirror: &Path, restored: &Path) -> Result<Comparison> {
+    compare_aside_from(SET_ID_BITS, mirror, restored)
+}
+
+/// Compares, but for these bits of the modes.
+fn compare_aside_from(bits: u32, expected: &Path, found: &Path) -> Result<Comparison> {
     let (left, right) = (entries(expected)?, entries(found)?);
     let mut comparison = Comparison::default();
     for (name, metadata) in &left {
@@ -44,7 +56,7 @@ pub fn compare(expected: &Path, found: &Path) -> Result<Comparison> {
             comparison.differences.push(format!("{} is missing", name.display()));
             continue;
         };
-        let mut different = metadata_differences(metadata, other);
+        let mut different = metadata_differences(metadata, other, bits);
         if different.is_empty() && metadata.is_file() && !same_contents(&expected.join(name), &found.join(name))? {
             different.push("contents".to_owned());
         }
@@ -84,16 +96,16 @@ fn count(comparison: &mut Comparison, metadata: &Metadata) {
 }
 
 /// The mode bits that let a program run as its owner or its group, and that a folder gives its group on with.
-const SET_ID_BITS: u32 = 0o6000;
+pub(crate) const SET_ID_BITS: u32 = 0o6000;
 
-fn metadata_differences(left: &Metadata, right: &Metadata) -> Vec<String> {
+fn metadata_differences(left: &Metadata, right: &Metadata, aside_from: u32) -> Vec<String> {
     let mut different = Vec::new();
     let mut check = |what: &str, left: String, right: String| {
         if left != right {
             different.push(format!("{what} ({left}, {right})"));
         }
     };
-    let mode = |of: &Metadata| format!("{:o}", of.mode() & !SET_ID_BITS);
+    let mode = |of: &Metadata| format!("{:o}", of.mode() & !aside_from);
     check("kind and mode", mode(left), mode(right));
     check("owner", format!("{}:{}", left.uid(), left.gid()), format!("{}:{}", right.uid(), right.gid()));
     let time = |of: &Metadata| format!("{}.{:09}", of.mtime(), of.mtime_nsec());
@@ -189,6 +201,22 @@ mod tests {
     #[test]
     fn equal_trees_have_no_difference() {
         assert_eq!(after(|_| ()), Vec::<String>::new());
+    }
+
+    #[test]
+    fn set_id_bits_are_compared_unless_one_side_is_a_mirror() {
+        let (mirror, restored) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for (root, mode) in [(mirror.path(), 0o750), (restored.path(), 0o2750)] {
+            fs::create_dir(root.join("journal")).unwrap();
+            fs::set_permissions(root.join("journal"), fs::Permissions::from_mode(mode)).unwrap();
+            let times = fs::FileTimes::new().set_modified(std::time::UNIX_EPOCH);
+            File::open(root.join("journal")).unwrap().set_times(times).unwrap();
+        }
+        assert_eq!(compare_mirror(mirror.path(), restored.path()).unwrap().differences, Vec::<String>::new());
+        let exact = compare(mirror.path(), restored.path()).unwrap().differences;
+        assert_eq!(exact, ["journal differs in kind and mode (40750, 42750)"]);
+        fs::set_permissions(restored.path().join("journal"), fs::Permissions::from_mode(0o2755)).unwrap();
+        assert_eq!(compare_mirror(mirror.path(), restored.path()).unwrap().differences.len(), 1);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use drawbridge_local::compare::compare;
+use drawbridge_local::compare::compare_mirror;
 use drawbridge_local::restore::restore_latest;
 use drawbridge_local::timeline::{Passage, task_tokens};
 use drawbridge_tests::{Execution, need};
@@ -166,7 +166,7 @@ impl Site {
                 return Err(format!("restic check: {}", String::from_utf8_lossy(&output.stderr)));
             }
             restore_latest(&copy, &password, &restored).map_err(|problem| problem.to_string())?;
-            let compared = compare(&mirror, &restored).map_err(|problem| problem.to_string())?;
+            let compared = compare_mirror(&mirror, &restored).map_err(|problem| problem.to_string())?;
             compared.verdict().map_err(|problem| problem.to_string())
         });
         if let Err(wrong) = judged.await.unwrap() {

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{Filter, InstanceAttributeName};
+use aws_sdk_ec2::types::Filter;
 use drawbridge_local::{Clients, StackDescription};
+use drawbridge_tests::user_data_of;
 use jiff::Timestamp;
 use tokio::task::JoinHandle;
 
@@ -85,13 +86,6 @@ async fn look(clients: &Clients, site: &str, into: &Mutex<BTreeMap<String, Boxes
         boxes.user_data.extend(user_data);
         boxes.ids.extend(ids);
     }
-}
-
-async fn user_data_of(clients: &Clients, instance: &str) -> Option<String> {
-    let attribute = clients.ec2.describe_instance_attribute().instance_id(instance);
-    let attribute = attribute.attribute(InstanceAttributeName::UserData).send().await.ok()?;
-    let data = aws_smithy_types::base64::decode(attribute.user_data()?.value()?).ok()?;
-    String::from_utf8(data).ok()
 }
 
 fn lock(seen: &Mutex<BTreeMap<String, Boxes>>) -> MutexGuard<'_, BTreeMap<String, Boxes>> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::decide::Here;
-use super::{CollectError, Collector, Done, MAX_LINK_BYTES, Slot, Todo};
+use super::{CollectError, Collector, Done, MAX_PATH_BYTES, Slot, Todo};
 use crate::pattern::Wanted;
 use crate::tree::{Followed, Meta, Tree, TreeError};
 
@@ -39,7 +39,7 @@ impl<'a, T: Tree> Collector<'a, T> {
         match target {
             Ok(target) => {
                 let bytes = target.as_encoded_bytes();
-                if bytes.is_empty() || bytes.len() > MAX_LINK_BYTES || bytes.contains(&0) {
+                if bytes.is_empty() || bytes.len() > MAX_PATH_BYTES || bytes.contains(&0) {
                     self.problems.note(&slot.path, "is a symbolic link to an impossible target");
                     self.keep(slot)?;
                 } else {

@@ -45,8 +45,8 @@ pub(crate) use fetch::check_room;
 use fetch::{Fetched, Task};
 use folder::OpenFolder;
 
-/// The longest target of a symbolic link, in bytes (PATH_MAX of Linux, without its end).
-const MAX_LINK_BYTES: usize = 4095;
+/// The longest path, and so the longest target of a symbolic link, in bytes (PATH_MAX of Linux, without its end).
+pub(crate) const MAX_PATH_BYTES: usize = 4095;
 
 /// Entries aren't looked at while so many files wait to be fetched, or so much else is under way: each takes memory.
 const MAX_FILES_WAITING: usize = 4096;

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use super::teller::Teller;
 use crate::agent_config::Source;
-use crate::compare::{compare, same_contents};
+use crate::compare::{SET_ID_BITS, compare_mirror, same_contents};
 use crate::error::Context;
 use crate::restore::{fetch, restore_latest};
 use crate::timeline::timeline;
@@ -92,7 +92,7 @@ impl Run {
 
 /// Everything that was gathered is in the restored tree, the same.
 pub(super) fn compare_with_mirror(mirror: &Path, restored: &Path, teller: &Teller) -> Result<()> {
-    let comparison = compare(mirror, restored)?;
+    let comparison = compare_mirror(mirror, restored)?;
     comparison.verdict()?;
     teller.note(&format!(
         "identical to what was gathered: {} files ({}), {} folders, {} links; contents, names, modes, owners, times",
@@ -135,7 +135,7 @@ pub(super) fn compare_with_source(sources: &[Source], restored: &Path, teller: &
 
 /// What the mirror can't show: that the set-id bits are restored as they were. Only root can set them for everybody.
 fn has_set_id_bits_of(restored: &Path, original: &Path) -> Result<()> {
-    let bits = |path: &Path| fs::symlink_metadata(path).map(|metadata| metadata.mode() & 0o6000);
+    let bits = |path: &Path| fs::symlink_metadata(path).map(|metadata| metadata.mode() & SET_ID_BITS);
     match (bits(restored), bits(original)) {
         (Ok(then), Ok(now)) if then != now && rustix::process::geteuid().is_root() => {
             Err(Problem::new(format!("{} was restored with other set-id bits than it has", original.display())))
@@ -179,4 +179,21 @@ fn bytes(count: u64) -> String {
     #[allow(clippy::cast_precision_loss, reason = "for a person to read")]
     let count = count as f64;
     if count < 1e6 { format!("{:.1} kB", count / 1e3) } else { format!("{:.1} MB", count / 1e6) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn set_id_bits_that_were_not_restored_are_named_to_root() {
+        let (restored, original) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        has_set_id_bits_of(restored.path(), original.path()).unwrap();
+        fs::set_permissions(original.path(), fs::Permissions::from_mode(0o2755)).unwrap();
+        let held = has_set_id_bits_of(restored.path(), original.path());
+        assert_eq!(held.is_err(), rustix::process::geteuid().is_root(), "only root could have restored them");
+    }
 }

@@ -142,7 +142,6 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
         ui.stage("Verifying");
     }
     let verdict = talk::await_verdict(cloud, &run).await;
-    record.closed();
     if let Err(RunError::Bad(_) | RunError::VerdictBad(_)) = verdict {
         journal.forget()?;
     }
