@@ -72,6 +72,7 @@ pub(crate) fn verdict() -> Value {
         missing: u64::MAX,
         wrong: u64::MAX,
         unlocked: u64::MAX,
+        undeclared: u64::MAX,
     };
     serde_json::to_value(summary).unwrap()
 }

@@ -53,6 +53,7 @@ fn judged(verdict: VerdictSummary) -> SessionAnswer {
                     verdict.objects, verdict.missing, verdict.wrong, verdict.unlocked
                 ),
             },
+            defects: None,
         },
     }
 }
@@ -63,7 +64,7 @@ fn failed(execution: &Execution, error: &str, cause: &str) -> SessionAnswer {
         _ => otherwise.to_owned(),
     };
     let (error, cause) = (told(&execution.error, error), told(&execution.cause, cause));
-    SessionAnswer::Failed { failure: Failure { error, cause } }
+    SessionAnswer::Failed { failure: Failure { error, cause }, defects: None }
 }
 
 #[cfg(test)]
@@ -91,7 +92,7 @@ mod tests {
 
     fn summary(verdict: Verdict) -> String {
         let missing = u64::from(verdict == Verdict::Bad);
-        let summary = VerdictSummary { verdict, objects: 3, bytes: 30, missing, wrong: 0, unlocked: 0 };
+        let summary = VerdictSummary { verdict, objects: 3, bytes: 30, missing, wrong: 0, unlocked: 0, undeclared: 0 };
         serde_json::to_string(&summary).unwrap()
     }
 
@@ -116,7 +117,7 @@ mod tests {
         assert!(matches!(at(&with(Some(summary(Verdict::Good))), None, now), SessionAnswer::Verified { .. }));
         assert!(matches!(
             at(&with(Some(summary(Verdict::Bad))), Some(record()), now),
-            SessionAnswer::Failed { failure } if failure.error == VERDICT_BAD
+            SessionAnswer::Failed { failure, .. } if failure.error == VERDICT_BAD
         ));
         for output in [None, Some("{}".to_owned()), Some("\"ok\"".to_owned())] {
             assert!(of(&with(output), None, now.parse().unwrap()).is_err());
@@ -132,6 +133,7 @@ mod tests {
         };
         let failure = |error: &str, cause: &str| SessionAnswer::Failed {
             failure: Failure { error: error.into(), cause: cause.into() },
+            defects: None,
         };
         let now = "2026-11-23T20:31:00Z";
         assert_eq!(at(&failed, Some(record()), now), failure("OutOfCapacity", "ProvisionJumpBox: none"));

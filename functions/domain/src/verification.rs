@@ -62,6 +62,7 @@ pub fn judge(
         missing: count(DefectKind::Missing),
         wrong: count(DefectKind::Wrong),
         unlocked: count(DefectKind::Unlocked),
+        undeclared: count(DefectKind::Undeclared),
     };
     let Subject { run, repository, manifest_sha256 } = subject;
     VerdictFile { run, repository, manifest_sha256, summary, defects }

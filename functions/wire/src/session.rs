@@ -3,7 +3,7 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{RunId, VerdictSummary};
+use crate::{Defects, RunId, VerdictSummary};
 
 /// What the agent sends to `session`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,9 @@ pub enum SessionAnswer {
     Failed {
         /// The first thing that went wrong.
         failure: Failure,
+        /// After a bad verdict, what it found.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        defects: Option<Defects>,
     },
 }
 

@@ -1,14 +1,14 @@
 use serde::{Deserialize, Serialize};
 
-use crate::{RunId, Sha256Digest, VaultRepository};
+use crate::{ObjectName, RunId, Sha256Digest, VaultRepository};
 
 /// Whether the vault holds the whole repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// Every object of the manifest is there, right and locked.
+    /// Every object of the manifest is there, right and locked, and nothing is there that was never declared.
     Good,
-    /// Something is missing, wrong or unlocked; the verdict file names it.
+    /// Something is missing, wrong, unlocked or undeclared; the verdict file names it.
     Bad,
 }
 
@@ -30,6 +30,9 @@ pub struct VerdictSummary {
     pub wrong: u64,
     /// How many could be deleted before the promised retention ends.
     pub unlocked: u64,
+    /// How many objects lie in the repository that no manifest of any run ever declared.
+    #[serde(default)]
+    pub undeclared: u64,
 }
 
 /// `runs/<run>/verdict.json`.
@@ -68,4 +71,17 @@ pub enum DefectKind {
     Wrong,
     /// There and right, but free to be deleted too early.
     Unlocked,
+    /// There, and no manifest of any run ever declared it.
+    Undeclared,
+}
+
+/// What a bad verdict means for the agent: by next step, not by object. Told by `session`, taken from the verdict file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Defects {
+    /// To carry across again.
+    pub missing: Vec<ObjectName>,
+    /// Whether `missing` names all that is missing. Otherwise there are too many to be named, and everything has to cross again.
+    pub all_named: bool,
+    /// Whether the vault's repository can't be healed by anything that crosses: something in it is wrong, or was never declared.
+    pub beyond_healing: bool,
 }

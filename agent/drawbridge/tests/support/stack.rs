@@ -269,7 +269,9 @@ impl TestStack {
                 return Ok(Ok(json!(ReportAnswer::Closed)));
             }
             let next = match (&request.report, state.script.front().cloned()) {
-                (Report::Heartbeat, Some(Script::HeartbeatClosed(failure))) => SessionAnswer::Failed { failure },
+                (Report::Heartbeat, Some(Script::HeartbeatClosed(failure))) => {
+                    SessionAnswer::Failed { failure, defects: None }
+                }
                 (Report::Heartbeat, _) => return Ok(Ok(json!(ReportAnswer::Accepted))),
                 (Report::Failed { reason }, _) => failed("AgentFailed", &format!("AwaitUpload: {reason}")),
                 (Report::Complete, Some(Script::VerdictBad)) => failed("VerdictBad", "VerifyBackup: 2 missing"),
@@ -295,9 +297,9 @@ impl TestStack {
 type Invoked = Result<Result<Value, Value>, (u16, &'static str)>;
 
 fn good() -> VerdictSummary {
-    VerdictSummary { verdict: Verdict::Good, objects: 1, bytes: 1, missing: 0, wrong: 0, unlocked: 0 }
+    VerdictSummary { verdict: Verdict::Good, objects: 1, bytes: 1, missing: 0, wrong: 0, unlocked: 0, undeclared: 0 }
 }
 
 fn failed(error: &str, cause: &str) -> SessionAnswer {
-    SessionAnswer::Failed { failure: Failure { error: error.to_owned(), cause: cause.to_owned() } }
+    SessionAnswer::Failed { failure: Failure { error: error.to_owned(), cause: cause.to_owned() }, defects: None }
 }

@@ -90,7 +90,7 @@ pub(super) async fn await_open(cloud: &Cloud, run: &RunId) -> Result<Opened, Run
         Some(SessionAnswer::Open { address, port, host_key, .. }) => {
             Ok(Opened { address, port, host_key: host_key.parse()? })
         }
-        Some(SessionAnswer::Failed { failure }) => Err(RunError::Failed { run: run.clone(), failure }),
+        Some(SessionAnswer::Failed { failure, .. }) => Err(RunError::Failed { run: run.clone(), failure }),
         Some(SessionAnswer::Verified { .. }) => Err(RunError::EndedEarly(run.clone())),
         Some(SessionAnswer::Waiting) | None => Err(RunError::Late { run: run.clone(), what: "open the bridge" }),
     }
@@ -101,10 +101,10 @@ pub(super) async fn await_verdict(cloud: &Cloud, run: &RunId) -> Result<VerdictS
     match poll(cloud, run, LONGEST_WAIT, is_open).await? {
         Some(SessionAnswer::Verified { verdict }) if verdict.verdict == Verdict::Good => Ok(verdict),
         Some(SessionAnswer::Verified { verdict }) => Err(RunError::Bad(verdict)),
-        Some(SessionAnswer::Failed { failure }) if failure.error == VERDICT_BAD => {
+        Some(SessionAnswer::Failed { failure, .. }) if failure.error == VERDICT_BAD => {
             Err(RunError::VerdictBad(failure.cause))
         }
-        Some(SessionAnswer::Failed { failure }) => Err(RunError::Failed { run: run.clone(), failure }),
+        Some(SessionAnswer::Failed { failure, .. }) => Err(RunError::Failed { run: run.clone(), failure }),
         Some(SessionAnswer::Waiting | SessionAnswer::Open { .. }) | None => {
             Err(RunError::Late { run: run.clone(), what: "verify and end" })
         }
