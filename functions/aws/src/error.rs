@@ -65,6 +65,20 @@ pub enum FunctionError {
     /// The manifest in the vault isn't the declared one.
     #[error("the manifest in the vault is not the one that was declared")]
     ManifestWrong(#[source] Source),
+    /// The gate left no receipt.
+    #[error("the gate left no receipt of the run {0} in the vault")]
+    ReceiptMissing(RunId),
+    /// What the gate says it stored isn't what was declared.
+    #[error("the gate's receipt doesn't agree with the manifest")]
+    ReceiptWrong(#[source] Source),
+    /// Not everything could be looked at in one call. What was seen is kept, and the next call goes on.
+    #[error("{looked} objects were looked at in this call, {left} are left for the next")]
+    VerificationUnfinished {
+        /// How many were looked at.
+        looked: usize,
+        /// How many were not.
+        left: usize,
+    },
     /// The vault couldn't be looked at, which is no statement about what it holds.
     #[error("the vault can't be read")]
     VaultUnreadable(#[source] AwsError),
@@ -115,7 +129,7 @@ fn listed(names: &[String]) -> String {
 pub const AGENT_FAILED: &str = "AgentFailed";
 
 /// Every error name that leaves the functions. `statemachine/backup.asl.json` may match these and Step Functions' own.
-pub const ERROR_NAMES: [&str; 16] = [
+pub const ERROR_NAMES: [&str; 19] = [
     "InvalidRequest",
     "UnknownRun",
     "RunIsOver",
@@ -126,6 +140,9 @@ pub const ERROR_NAMES: [&str; 16] = [
     "NotYetVisible",
     "ManifestMissing",
     "ManifestWrong",
+    "ReceiptMissing",
+    "ReceiptWrong",
+    "VerificationUnfinished",
     "VaultUnreadable",
     "DestroyIncomplete",
     "BrokenStack",
@@ -162,6 +179,9 @@ impl FunctionError {
             Self::NotYetVisible { .. } => "NotYetVisible",
             Self::ManifestMissing(_) => "ManifestMissing",
             Self::ManifestWrong(_) => "ManifestWrong",
+            Self::ReceiptMissing(_) => "ReceiptMissing",
+            Self::ReceiptWrong(_) => "ReceiptWrong",
+            Self::VerificationUnfinished { .. } => "VerificationUnfinished",
             Self::VaultUnreadable(_) => "VaultUnreadable",
             Self::DestroyIncomplete { .. } => "DestroyIncomplete",
             Self::NotTakenBack { why, .. } => why.name(),
@@ -217,8 +237,11 @@ mod tests {
             FunctionError::IngressTaken { rule: "sgr-1".into(), cidr: "203.0.113.7/32".into() },
             FunctionError::OutOfCapacity { tried: vec![] },
             FunctionError::NotYetVisible { instance: "i-1".into(), why: "no address" },
-            FunctionError::ManifestMissing(run),
+            FunctionError::ManifestMissing(run.clone()),
             FunctionError::ManifestWrong("hash".into()),
+            FunctionError::ReceiptMissing(run),
+            FunctionError::ReceiptWrong("size".into()),
+            FunctionError::VerificationUnfinished { looked: 1, left: 1 },
             FunctionError::VaultUnreadable(aws(Kind::Other)),
             FunctionError::DestroyIncomplete { left: vec![], destroyed: vec![] },
             not_taken_back(),

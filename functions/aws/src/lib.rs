@@ -15,6 +15,7 @@ pub mod demolition;
 mod error;
 mod executions;
 mod ingress;
+mod inspection;
 mod instances;
 mod looks;
 mod parameters;
@@ -31,10 +32,11 @@ pub use clients::Aws;
 pub use error::{AGENT_FAILED, ERROR_NAMES, FunctionError};
 pub use executions::{Executions, Listed};
 pub use ingress::{Ingress, Opening};
+pub use inspection::Inspection;
 pub use instances::{Instances, Launch};
 pub use looks::Looks;
 pub use parameters::Parameters;
-pub use runtime::{init_logging, parse, serve};
+pub use runtime::{init_logging, parse, serve, serve_until};
 pub use settings::{
     DestroySettings, Environment, ProvisionSettings, ReadySettings, ReportSettings, SessionSettings, SettingsError,
     StartSettings, VerifySettings,

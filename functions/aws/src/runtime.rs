@@ -1,7 +1,7 @@
 use std::future::Future;
 
 use drawbridge_domain::reason::bounded;
-use drawbridge_wire::{RunId, parse_ready_key};
+use drawbridge_wire::{RunId, Timestamp, parse_ready_key};
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,9 +40,27 @@ where
     F: Future<Output = Result<R, FunctionError>>,
     R: Serialize,
 {
+    serve_until(|event, _| handle(event)).await
+}
+
+/// As [`serve`], and tells `handle` at which moment Lambda ends the call.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_until<H, F, R>(handle: H) -> Result<(), Error>
+where
+    H: Fn(Value, Timestamp) -> F,
+    F: Future<Output = Result<R, FunctionError>>,
+    R: Serialize,
+{
     let answer = |event: LambdaEvent<Value>| {
         let run = run_of(&event.payload);
-        let answered = handle(event.payload);
+        // A deadline that is no time is none that can be kept.
+        let until = i64::try_from(event.context.deadline)
+            .ok()
+            .and_then(|at| Timestamp::from_millisecond(at).ok())
+            .unwrap_or(Timestamp::MIN);
+        let answered = handle(event.payload, until);
         async move {
             let answered = answered.await;
             if let Err(error) = &answered {

@@ -229,6 +229,8 @@ pub struct SessionSettings {
     pub site: Site,
     /// The state machine's ARN.
     pub state_machine: String,
+    /// The vault's bucket.
+    pub vault: String,
 }
 
 impl SessionSettings {
@@ -237,7 +239,7 @@ impl SessionSettings {
     /// # Errors
     /// When one is missing or makes no sense.
     pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
-        Ok(Self { site: env.get(SITE)?, state_machine: env.text(STATE_MACHINE)? })
+        Ok(Self { site: env.get(SITE)?, state_machine: env.text(STATE_MACHINE)?, vault: env.text(VAULT)? })
     }
 }
 
@@ -265,6 +267,8 @@ pub struct VerifySettings {
     pub vault: String,
     /// For how many days from now on every object must be locked; 0 when the stack promises nothing.
     pub promised_days: u32,
+    /// The state machine's ARN, whose executions tell what a run declared.
+    pub state_machine: String,
 }
 
 impl VerifySettings {
@@ -273,7 +277,11 @@ impl VerifySettings {
     /// # Errors
     /// When one is missing or makes no sense.
     pub fn read(env: &Environment<'_>) -> Result<Self, SettingsError> {
-        Ok(Self { vault: env.text(VAULT)?, promised_days: env.get("DRAWBRIDGE_PROMISED_DAYS")? })
+        Ok(Self {
+            vault: env.text(VAULT)?,
+            promised_days: env.get("DRAWBRIDGE_PROMISED_DAYS")?,
+            state_machine: env.text(STATE_MACHINE)?,
+        })
     }
 }
 

@@ -49,8 +49,8 @@ fn judged(verdict: VerdictSummary) -> SessionAnswer {
             failure: Failure {
                 error: VERDICT_BAD.to_owned(),
                 cause: format!(
-                    "of {} objects {} are missing, {} wrong, {} unlocked",
-                    verdict.objects, verdict.missing, verdict.wrong, verdict.unlocked
+                    "of {} objects {} are missing, {} wrong, {} unlocked; {} are undeclared",
+                    verdict.objects, verdict.missing, verdict.wrong, verdict.unlocked, verdict.undeclared
                 ),
             },
             defects: None,

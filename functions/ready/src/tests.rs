@@ -9,7 +9,6 @@ use drawbridge_aws::{
 };
 use drawbridge_domain::launch::{Instance, InstanceState};
 use drawbridge_domain::tags;
-use drawbridge_domain::verification::Stored;
 use drawbridge_wire::{BridgeReady, InstanceId, RunId, Site, TaskToken};
 use serde_json::{Value, json};
 
@@ -116,10 +115,6 @@ impl TaskTokens for Waiting {
 impl Vault for Waiting {
     async fn list(&self, _: &str, _: &str) -> Result<Vec<String>, AwsError> {
         unreachable!("ready lists nothing")
-    }
-
-    async fn head(&self, _: &str, _: &str) -> Result<Option<Stored>, AwsError> {
-        unreachable!("ready looks at nothing")
     }
 
     async fn read(&self, bucket: &str, key: &str, _: usize) -> Result<Option<Vec<u8>>, AwsError> {

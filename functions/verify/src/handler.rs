@@ -1,208 +1,126 @@
-use std::collections::{BTreeMap, BTreeSet};
-
-use drawbridge_aws::{AwsError, FunctionError, Vault, VerifySettings, parse};
-use drawbridge_domain::hash::sha256;
-use drawbridge_domain::verification::{Stored, Subject, judge, promised_until};
+use drawbridge_aws::{Executions, FunctionError, Inspection, Vault, VerifySettings, parse};
+use drawbridge_domain::verification::{Evidence, Rules, Subject, defects, judge, promised_until};
 use drawbridge_wire::{
-    MAX_MANIFEST_BYTES, Manifest, ManifestObject, ObjectName, Timestamp, VerdictSummary, VerifyEvent, manifest_key,
-    object_key, verdict_key,
+    Manifest, Timestamp, VerdictFile, VerdictSummary, VerifyEvent, defects_key, evidence_key, verdict_key,
 };
-use futures::stream::{self, StreamExt, TryStreamExt};
+use jiff::SignedDuration;
 use serde_json::Value;
-use thiserror::Error;
 
-/// How many objects are looked at at a time. At 30 ms a look that is some 2,000 objects a second.
-const CONCURRENT_LOOKS: usize = 64;
+use crate::declared;
+use crate::inspect::{self, There};
 
-#[derive(Debug, Error)]
-enum WrongManifest {
-    #[error("its SHA-256 is {0}")]
-    Hash(drawbridge_wire::Sha256Digest),
-    #[error("it is of the repository {0}")]
-    Repository(drawbridge_wire::RepositoryId),
+/// The most objects that one call looks at. What is left is looked at in the next.
+const MAX_LOOKS: usize = 100_000;
+
+/// How much of a call's time goes into looking; the rest is for writing down what was seen.
+const LOOKING: f64 = 0.75;
+
+/// The most bytes of evidence that are read: 120,000 objects take about 30 MB.
+const MAX_EVIDENCE_BYTES: usize = 48 * 1024 * 1024;
+
+/// How long a copy of the evidence is locked. The next run replaces it, and a repository's objects are locked by themselves.
+const EVIDENCE_LOCK: SignedDuration = SignedDuration::from_hours(24);
+
+/// One call: when it began, and how far it may go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) now: Timestamp,
+    pub(crate) look_until: Timestamp,
+    pub(crate) most_looks: usize,
 }
 
-pub(crate) async fn handle<A: Vault>(
+impl Call {
+    /// A call that begins `now` and that Lambda ends at `until`.
+    pub(crate) fn within(now: Timestamp, until: Timestamp) -> Self {
+        let looking = until.duration_since(now).as_secs_f64() * LOOKING;
+        let looking = SignedDuration::try_from_secs_f64(looking).unwrap_or_default();
+        Self { now, look_until: now.checked_add(looking).unwrap_or(now), most_looks: MAX_LOOKS }
+    }
+}
+
+pub(crate) async fn handle<A: Vault + Inspection + Executions>(
     settings: &VerifySettings,
     aws: &A,
     event: Value,
-    now: Timestamp,
+    call: Call,
 ) -> Result<VerdictSummary, FunctionError> {
-    let event: VerifyEvent = parse(event)?;
-    let manifest = manifest(settings, aws, &event).await?;
-    let found = look(settings, aws, &event, &manifest).await.map_err(FunctionError::VaultUnreadable)?;
+    let VerifyEvent { run, repository, manifest_sha256 } = parse(event)?;
+    let subject = Subject { run, repository, manifest_sha256 };
+    let manifest = declared::manifest(&settings.vault, aws, &subject).await?;
+    declared::receipt(&settings.vault, aws, &subject, &manifest).await?;
 
-    let promised = promised_until(now, settings.promised_days).map_err(FunctionError::broken)?;
-    let VerifyEvent { run, repository, manifest_sha256 } = event;
-    let file = judge(Subject { run: run.clone(), repository, manifest_sha256 }, &manifest, &found, promised);
+    let promised = promised_until(call.now, settings.promised_days).map_err(FunctionError::broken)?;
+    let mut evidence = read_evidence(settings, aws, &subject).await?;
+    let There { listed, others, strangers } =
+        inspect::list(&settings.vault, aws, &subject, &manifest).await.map_err(FunctionError::VaultUnreadable)?;
 
-    let json = serde_json::to_vec_pretty(&file).map_err(FunctionError::broken)?;
-    aws.write(&settings.vault, &verdict_key(&run), json).await?;
-    tracing::info!(%run, summary = ?file.summary, "verified");
+    let rules = Rules { run: &subject.run, now: call.now, promised_until: promised };
+    let looks = inspect::look(&settings.vault, aws, &mut evidence, &manifest, &listed, rules, call).await;
+    let undeclared = declared::undeclared(settings, aws, &subject, &mut evidence, &others).await;
+    evidence.keep_only(&manifest, &others);
+    // Whatever went wrong: what was seen until then needn't be looked at again.
+    let kept = write_evidence(settings, aws, &subject, &evidence, call.now).await;
+    let looks = looks.map_err(FunctionError::VaultUnreadable)?;
+    let undeclared = undeclared?;
+    if looks.left > 0 {
+        kept?;
+        return Err(FunctionError::VerificationUnfinished { looked: looks.looked, left: looks.left });
+    }
+    if let Err(error) = &kept {
+        tracing::warn!(%error, "what was seen could not be kept, and will be looked at again");
+    }
+    let strangers: Vec<String> = undeclared.iter().map(drawbridge_wire::ObjectName::path).chain(strangers).collect();
+    let file = judge(subject, &manifest, &listed, &evidence, &strangers, promised);
+    tell(settings, aws, &manifest, &file, looks.looked).await?;
     Ok(file.summary)
 }
 
-async fn manifest<A: Vault>(
+/// What earlier runs have seen. Evidence that can't be understood is none: everything is looked at again.
+async fn read_evidence<A: Vault>(
     settings: &VerifySettings,
     aws: &A,
-    event: &VerifyEvent,
-) -> Result<Manifest, FunctionError> {
-    let json = aws.read(&settings.vault, &manifest_key(&event.run), MAX_MANIFEST_BYTES).await;
-    let json = json.map_err(FunctionError::VaultUnreadable)?;
-    let json = json.ok_or_else(|| FunctionError::ManifestMissing(event.run.clone()))?;
-    let wrong = |why| FunctionError::ManifestWrong(Box::new(why));
-    if sha256(&json) != event.manifest_sha256 {
-        return Err(wrong(WrongManifest::Hash(sha256(&json))));
-    }
-    let manifest: Manifest =
-        serde_json::from_slice(&json).map_err(|error| FunctionError::ManifestWrong(Box::new(error)))?;
-    if *manifest.repository() != event.repository.id() {
-        return Err(wrong(WrongManifest::Repository(manifest.repository().clone())));
-    }
-    Ok(manifest)
+    subject: &Subject,
+) -> Result<Evidence, FunctionError> {
+    let json = aws.read(&settings.vault, &evidence_key(&subject.repository), MAX_EVIDENCE_BYTES).await;
+    let Some(json) = json.map_err(FunctionError::VaultUnreadable)? else {
+        return Ok(Evidence::none(subject.repository.clone()));
+    };
+    Ok(match serde_json::from_slice::<Evidence>(&json) {
+        Ok(evidence) if evidence.repository == subject.repository => evidence,
+        other => {
+            let why = other.err().map(|error| error.to_string());
+            tracing::warn!(run = %subject.run, why, "the evidence is unreadable, so everything is looked at");
+            Evidence::none(subject.repository.clone())
+        }
+    })
 }
 
-/// Every object of the manifest that the vault has. One look that fails fails them all.
-async fn look<A: Vault>(
+async fn write_evidence<A: Inspection>(
     settings: &VerifySettings,
     aws: &A,
-    event: &VerifyEvent,
+    subject: &Subject,
+    evidence: &Evidence,
+    now: Timestamp,
+) -> Result<(), FunctionError> {
+    let json = serde_json::to_vec(evidence).map_err(FunctionError::broken)?;
+    let until = now.checked_add(EVIDENCE_LOCK).map_err(FunctionError::broken)?;
+    Ok(aws.note(&settings.vault, &evidence_key(&subject.repository), json, until).await?)
+}
+
+/// Writes the verdict for people, and what it means for the agent.
+async fn tell<A: Vault>(
+    settings: &VerifySettings,
+    aws: &A,
     manifest: &Manifest,
-) -> Result<BTreeMap<ObjectName, Stored>, AwsError> {
-    let listed = aws.list(&settings.vault, &format!("repo/{}/", event.repository)).await?;
-    let listed: BTreeSet<String> = listed.into_iter().collect();
-    let keys =
-        manifest.objects().iter().map(ManifestObject::name).map(|name| (name, object_key(&event.repository, &name)));
-    let present = keys.filter(|(_, key)| listed.contains(key));
-    let looks = stream::iter(present).map(async |(name, key)| {
-        let stored = aws.head(&settings.vault, &key).await?;
-        Ok(stored.map(|stored| (name, stored)))
-    });
-    looks.buffer_unordered(CONCURRENT_LOOKS).try_filter_map(async |found| Ok(found)).try_collect().await
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use std::cell::RefCell;
-
-    use drawbridge_aws::Kind;
-    use drawbridge_wire::{ObjectKind, Verdict, VerdictFile};
-    use serde_json::json;
-
-    use super::*;
-
-    /// A vault in memory, of which one key can't be looked at.
-    #[derive(Default)]
-    struct Memory {
-        objects: RefCell<BTreeMap<String, Vec<u8>>>,
-        vanished: Option<String>,
-        unreadable: Option<String>,
-    }
-
-    impl Vault for Memory {
-        async fn list(&self, _: &str, prefix: &str) -> Result<Vec<String>, AwsError> {
-            Ok(self.objects.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect())
-        }
-
-        async fn head(&self, _: &str, key: &str) -> Result<Option<Stored>, AwsError> {
-            if self.unreadable.as_deref() == Some(key) {
-                return Err(AwsError::of_kind("s3:HeadObject", Kind::Other));
-            }
-            let objects = self.objects.borrow();
-            let content = objects.get(key).filter(|_| self.vanished.as_deref() != Some(key));
-            let stored =
-                |bytes: &Vec<u8>| Stored { size: bytes.len() as u64, sha256: Some(sha256(bytes)), locked_until: None };
-            Ok(content.map(stored))
-        }
-
-        async fn read(&self, _: &str, key: &str, _: usize) -> Result<Option<Vec<u8>>, AwsError> {
-            Ok(self.objects.borrow().get(key).cloned())
-        }
-
-        async fn write(&self, _: &str, key: &str, content: Vec<u8>) -> Result<(), AwsError> {
-            self.objects.borrow_mut().insert(key.to_owned(), content);
-            Ok(())
-        }
-    }
-
-    const RUN: &str = "home-20261123T203000Z";
-    const REPOSITORY: &str = "2026-11-0123456789abcdef";
-    const MANIFEST: &str = "runs/home-20261123T203000Z/manifest.json";
-
-    fn pack(content: &str) -> ObjectName {
-        ObjectName::hashed(ObjectKind::Data, sha256(content.as_bytes())).unwrap()
-    }
-
-    fn key(content: &str) -> String {
-        object_key(&REPOSITORY.parse().unwrap(), &pack(content))
-    }
-
-    /// A vault with two packs, and the event that asks about it.
-    fn vault() -> (Memory, Value) {
-        let objects = ["one", "two"].map(|content| ManifestObject::hashed(pack(content), content.len() as u64, true));
-        let manifest = Manifest::new("0123456789abcdef".parse().unwrap(), objects.into()).unwrap();
-        let json = serde_json::to_vec(&manifest).unwrap();
-        let event = json!({"run": RUN, "repository": REPOSITORY, "manifest_sha256": sha256(&json)});
-        let memory = Memory::default();
-        memory.objects.borrow_mut().extend([
-            (MANIFEST.to_owned(), json),
-            (key("one"), b"one".to_vec()),
-            (key("two"), b"two".to_vec()),
-        ]);
-        (memory, event)
-    }
-
-    async fn verify(vault: &Memory, event: Value) -> Result<VerdictSummary, FunctionError> {
-        let settings = VerifySettings { vault: "vault".into(), promised_days: 0 };
-        handle(&settings, vault, event, "2026-11-23T20:40:00Z".parse().unwrap()).await
-    }
-
-    #[tokio::test]
-    async fn a_whole_vault_is_good_and_the_verdict_is_kept() {
-        let (vault, event) = vault();
-        let summary = verify(&vault, event).await.unwrap();
-        assert_eq!((summary.verdict, summary.objects, summary.bytes), (Verdict::Good, 2, 6));
-        let kept = vault.objects.borrow().get("runs/home-20261123T203000Z/verdict.json").cloned().unwrap();
-        assert_eq!(serde_json::from_slice::<VerdictFile>(&kept).unwrap().summary, summary);
-    }
-
-    #[tokio::test]
-    async fn what_is_not_listed_or_gone_at_the_look_is_missing() {
-        let (mut vault, event) = vault();
-        vault.objects.borrow_mut().remove(&key("one"));
-        vault.vanished = Some(key("two"));
-        let summary = verify(&vault, event).await.unwrap();
-        assert_eq!((summary.verdict, summary.missing), (Verdict::Bad, 2));
-    }
-
-    #[tokio::test]
-    async fn verifying_twice_comes_to_the_same_summary_and_changes_nothing_else() {
-        for missing in [None, Some("one")] {
-            let (vault, event) = vault();
-            missing.map(|content| vault.objects.borrow_mut().remove(&key(content)));
-            let first = verify(&vault, event.clone()).await.unwrap();
-            let after_first = vault.objects.borrow().clone();
-            assert_eq!(verify(&vault, event).await.unwrap(), first);
-            assert_eq!(*vault.objects.borrow(), after_first, "the same verdict is kept");
-            assert_eq!(first.verdict == Verdict::Good, missing.is_none());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_look_that_fails_is_no_verdict() {
-        let (mut vault, event) = vault();
-        vault.unreadable = Some(key("two"));
-        assert_eq!(verify(&vault, event).await.unwrap_err().name(), "VaultUnreadable");
-        assert!(!vault.objects.borrow().contains_key("runs/home-20261123T203000Z/verdict.json"));
-    }
-
-    #[tokio::test]
-    async fn another_manifest_than_the_declared_one_is_refused_and_none_is_missing() {
-        let (vault, event) = vault();
-        vault.objects.borrow_mut().get_mut(MANIFEST).unwrap().push(b' ');
-        assert_eq!(verify(&vault, event.clone()).await.unwrap_err().name(), "ManifestWrong");
-        vault.objects.borrow_mut().remove(MANIFEST);
-        assert_eq!(verify(&vault, event).await.unwrap_err().name(), "ManifestMissing");
-    }
+    file: &VerdictFile,
+    looked: usize,
+) -> Result<(), FunctionError> {
+    let write = async |key: String, json: Result<Vec<u8>, serde_json::Error>| {
+        aws.write(&settings.vault, &key, json.map_err(FunctionError::broken)?).await.map_err(FunctionError::from)
+    };
+    write(defects_key(&file.run), serde_json::to_vec(&defects(file))).await?;
+    write(verdict_key(&file.run), serde_json::to_vec_pretty(file)).await?;
+    let objects = manifest.objects().len();
+    tracing::info!(run = %file.run, summary = ?file.summary, objects, looked, "verified");
+    Ok::<(), FunctionError>(())
 }

@@ -26,7 +26,10 @@ pub use report::{Report, ReportAnswer, ReportRequest};
 pub use session::{Failure, SessionAnswer, SessionRequest};
 pub use start::{Ceiling, StartAnswer, StartRequest};
 pub use token::TaskToken;
-pub use vault::{artifact_key, manifest_key, object_key, parse_ready_key, ready_key, receipt_key, verdict_key};
+pub use vault::{
+    artifact_key, defects_key, evidence_key, manifest_key, object_key, parse_manifest_key, parse_ready_key, ready_key,
+    receipt_key, verdict_key,
+};
 pub use verdict::{Defect, DefectKind, Defects, VERDICT_BAD, Verdict, VerdictFile, VerdictSummary};
 pub use workflow::{
     BridgeReady, DestroyAnswer, DestroyRequest, ProvisionEvent, ProvisionRecord, Remains, RunInput, SessionRecord,

@@ -83,6 +83,16 @@ impl ObjectName {
             _ => self.to_string(),
         }
     }
+
+    /// The object at a [`ObjectName::path`]; `None` for any other path.
+    #[must_use]
+    pub fn at_path(path: &str) -> Option<Self> {
+        let name = match path.strip_prefix("data/") {
+            Some(split) => format!("data/{}", split.split_once('/')?.1).parse::<Self>().ok()?,
+            None => path.parse().ok()?,
+        };
+        (name.path() == path).then_some(name)
+    }
 }
 
 impl FromStr for ObjectName {
@@ -169,6 +179,26 @@ mod tests {
             &format!("data/{HEX}/"),
         ] {
             assert!(wrong.parse::<ObjectName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_path_leads_back_to_its_object_and_no_other_path_does() {
+        for name in ["config".to_owned(), format!("data/{HEX}"), format!("keys/{HEX}"), format!("snapshots/{HEX}")] {
+            let name: ObjectName = name.parse().unwrap();
+            assert_eq!(ObjectName::at_path(&name.path()), Some(name));
+        }
+        for wrong in [
+            "",
+            "data",
+            &format!("data/{HEX}"),
+            &format!("data/01/{HEX}"),
+            &format!("data/00/00/{HEX}"),
+            &format!("index/00/{HEX}"),
+            &format!("locks/{HEX}"),
+            "config/",
+        ] {
+            assert_eq!(ObjectName::at_path(wrong), None, "{wrong}");
         }
     }
 

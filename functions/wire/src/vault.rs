@@ -8,6 +8,8 @@ const RUN_MANIFEST: &str = "manifest.json";
 const GATE_RECEIPT: &str = "receipt.json";
 /// The verdict's name below `runs/<run>/`.
 const RUN_VERDICT: &str = "verdict.json";
+/// Its name for what that means below `runs/<run>/`.
+const RUN_DEFECTS: &str = "defects.json";
 
 /// The manifest that a run declared, put there by the gate.
 #[must_use]
@@ -25,6 +27,25 @@ pub fn receipt_key(run: &RunId) -> String {
 #[must_use]
 pub fn verdict_key(run: &RunId) -> String {
     format!("runs/{run}/{RUN_VERDICT}")
+}
+
+/// What a bad verdict means for the agent: a [`crate::Defects`].
+#[must_use]
+pub fn defects_key(run: &RunId) -> String {
+    format!("runs/{run}/{RUN_DEFECTS}")
+}
+
+/// What `verify` has seen of a repository's objects, so that not all of them have to be looked at in every run. Nobody else may write
+/// there, the jump box least of all.
+#[must_use]
+pub fn evidence_key(repository: &VaultRepository) -> String {
+    format!("evidence/{repository}.json")
+}
+
+/// The run whose manifest lies under this key; `None` for any other key.
+#[must_use]
+pub fn parse_manifest_key(key: &str) -> Option<RunId> {
+    key.strip_prefix("runs/")?.strip_suffix(RUN_MANIFEST)?.strip_suffix('/')?.parse().ok()
 }
 
 /// The gate's word that it listens. Its arrival is the event that wakes `ready`.
@@ -56,6 +77,15 @@ pub fn artifact_key(sha256: &Sha256Digest) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_manifests_key_names_its_run_and_no_other_key_does() {
+        let run: RunId = "home-20261123T203000Z".parse().unwrap();
+        assert_eq!(parse_manifest_key(&manifest_key(&run)), Some(run.clone()));
+        for other in [verdict_key(&run), "runs/manifest.json".into(), format!("runs/{run}/x/manifest.json")] {
+            assert_eq!(parse_manifest_key(&other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_ready_key_comes_apart_into_what_it_was_made_of() {

@@ -12,7 +12,6 @@ use drawbridge_domain::execution::{Execution, Status};
 use drawbridge_domain::hash::sha256;
 use drawbridge_domain::launch::{Instance, InstanceState};
 use drawbridge_domain::tags::{self, Tags, is_of_run, is_ours};
-use drawbridge_domain::verification::Stored;
 use drawbridge_wire::{BridgeReady, InstanceId, RunId, Sha256Digest, Site, TaskToken, Timestamp};
 use serde_json::json;
 
@@ -180,10 +179,6 @@ impl Vault for Cloud {
         self.answer("s3:ListBucket", || {
             Ok(self.vault.borrow().keys().filter(|key| key.starts_with(prefix)).cloned().collect())
         })
-    }
-
-    async fn head(&self, _: &str, _: &str) -> Result<Option<Stored>, AwsError> {
-        unreachable!("provision looks at no object")
     }
 
     async fn read(&self, _: &str, key: &str, _: usize) -> Result<Option<Vec<u8>>, AwsError> {

@@ -1,0 +1,133 @@
+//! What S3 has said of a repository's objects: kept from run to run, so that a night looks at what is new, and at a share of the rest.
+//!
+//! An object's version never changes once it is written, so what was seen of a version stays true of its size and content. How long
+//! it is locked may change: governance can be lifted by an operator, a lock can be extended.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use drawbridge_wire::{Manifest, ManifestObject, ObjectName, RunId, Sha256Digest, Timestamp, VaultRepository};
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+use crate::hash::sha256;
+
+/// One object in so many is looked at anew in every run, whatever was seen before.
+pub const SHARE: u8 = 16;
+
+/// What was seen longer ago than this is looked at anew, in days.
+pub const MAX_AGE_DAYS: i64 = 30;
+
+/// The current version of an object, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// S3's name of the version.
+    pub version: String,
+    /// Bytes.
+    pub size: u64,
+}
+
+/// What S3 said of one version of an object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// S3's name of the version.
+    pub version: String,
+    /// Bytes.
+    pub size: u64,
+    /// The SHA-256 of the whole object, which S3 checked when it took it; `None` when S3 keeps none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<Sha256Digest>,
+    /// Until when S3 refuses to delete it; `None` when it doesn't refuse.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked_until: Option<Timestamp>,
+    /// When S3 said so.
+    pub at: Timestamp,
+}
+
+/// `evidence/<repository>.json`: all that was seen of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// Whose.
+    pub repository: VaultRepository,
+    /// The last look at each object.
+    pub seen: BTreeMap<ObjectName, Seen>,
+    /// What lies in the repository and isn't in the newest manifest, but was declared by an earlier run.
+    pub declared_before: BTreeSet<ObjectName>,
+}
+
+/// The run that looks, and what it has to hold objects against.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// The run.
+    pub run: &'a RunId,
+    /// Now.
+    pub now: Timestamp,
+    /// Until when every object must be locked, if the stack promises anything.
+    pub promised_until: Option<Timestamp>,
+}
+
+impl Evidence {
+    /// Before anything was seen.
+    #[must_use]
+    pub fn none(repository: VaultRepository) -> Self {
+        Self { repository, seen: BTreeMap::new(), declared_before: BTreeSet::new() }
+    }
+
+    /// What was seen of the version that is there now.
+    #[must_use]
+    pub fn of(&self, name: ObjectName, listed: &Listed) -> Option<&Seen> {
+        self.seen.get(&name).filter(|seen| seen.version == listed.version)
+    }
+
+    /// The objects of the manifest that have to be looked at in this run, of those that are `listed`.
+    #[must_use]
+    pub fn due<'l>(
+        &self,
+        manifest: &Manifest,
+        listed: &'l BTreeMap<ObjectName, Listed>,
+        rules: Rules<'_>,
+    ) -> Vec<(ObjectName, &'l Listed)> {
+        let names = manifest.objects().iter().map(ManifestObject::name);
+        let listed = names.filter_map(|name| Some((name, listed.get(&name)?)));
+        let due = |name, listed| self.of(name, listed).is_none_or(|seen| rules.call_for(name, seen));
+        listed.filter(|(name, listed)| due(*name, listed)).collect()
+    }
+
+    /// Forgets what is neither in the manifest nor in the vault any more.
+    pub fn keep_only(&mut self, manifest: &Manifest, undeclared_now: &BTreeSet<ObjectName>) {
+        self.seen.retain(|name, _| declares(manifest, *name));
+        self.declared_before.retain(|name| undeclared_now.contains(name));
+    }
+}
+
+impl Rules<'_> {
+    /// Whether what was seen of a version isn't enough for this run.
+    fn call_for(self, name: ObjectName, seen: &Seen) -> bool {
+        let began = self.run.slot().unwrap_or(self.now);
+        // Looked at in this run already, by a call before this one.
+        if seen.at >= began && seen.at <= self.now {
+            return false;
+        }
+        let unlocked =
+            self.promised_until.is_some_and(|promised| seen.locked_until.is_none_or(|until| until < promised));
+        let age = self.now.duration_since(seen.at);
+        let old = age.is_negative() || age > SignedDuration::from_hours(24 * MAX_AGE_DAYS);
+        unlocked || old || self.share_holds(name)
+    }
+
+    /// Whether an object is in this run's share. Nobody who doesn't know the run's name knows which are.
+    fn share_holds(self, name: ObjectName) -> bool {
+        let lot = sha256(format!("{} {name}", self.run).as_bytes());
+        lot.as_bytes().first().is_some_and(|byte| byte % SHARE == 0)
+    }
+}
+
+/// Whether the manifest names this object.
+pub(crate) fn declares(manifest: &Manifest, name: ObjectName) -> bool {
+    manifest.objects().binary_search_by_key(&name, ManifestObject::name).is_ok()
+}
+
+#[cfg(test)]
+#[path = "evidence_tests.rs"]
+mod tests;
