@@ -1,11 +1,11 @@
 //! What runs declared: this one, and for what its manifest doesn't name, those before it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drawbridge_aws::{Executions, FunctionError, Vault, VerifySettings};
 use drawbridge_domain::execution;
 use drawbridge_domain::hash::sha256;
-use drawbridge_domain::verification::{Evidence, Subject, agrees};
+use drawbridge_domain::verification::{Evidence, Listed, Subject, agrees};
 use drawbridge_wire::{
     MAX_MANIFEST_BYTES, Manifest, ManifestObject, ObjectName, Receipt, RepositoryId, RunId, RunInput, Sha256Digest,
     manifest_key, parse_manifest_key, receipt_key,
@@ -55,32 +55,35 @@ pub(crate) async fn receipt<A: Vault>(
     agrees(&receipt, subject, manifest).map_err(|why| FunctionError::ReceiptWrong(Box::new(why)))
 }
 
-/// Of `others`, objects that the newest manifest doesn't name: those that no run before declared either. What one did declare is
-/// remembered in the evidence.
+/// What is `listed` and no run ever declared. What an earlier one did declare is owed from now on.
 ///
-/// A run that was cut off leaves such objects, and so does a local repository that was set back to an earlier state.
+/// A run that was cut off leaves objects that the newest manifest doesn't name, and so does a local repository that was set back to an
+/// earlier state.
 pub(crate) async fn undeclared<A: Vault + Executions>(
     settings: &VerifySettings,
     aws: &A,
     subject: &Subject,
+    manifest: &Manifest,
     evidence: &mut Evidence,
-    others: &BTreeSet<ObjectName>,
+    listed: &BTreeMap<ObjectName, Listed>,
 ) -> Result<BTreeSet<ObjectName>, FunctionError> {
-    let mut unexplained: BTreeSet<ObjectName> = others.difference(&evidence.declared_before).copied().collect();
-    if unexplained.is_empty() {
-        return Ok(unexplained);
+    let declared = |name: &ObjectName| manifest.objects().binary_search_by_key(name, ManifestObject::name).is_ok();
+    let known = |name: &&ObjectName| declared(name) || evidence.owed.contains(name);
+    let mut unknown: BTreeSet<ObjectName> = listed.keys().filter(|name| !known(name)).copied().collect();
+    if unknown.is_empty() {
+        return Ok(unknown);
     }
     let keys = aws.list(&settings.vault, "runs/").await.map_err(FunctionError::VaultUnreadable)?;
     // The newest first: names of runs sort by time.
     for run in keys.iter().rev().filter_map(|key| parse_manifest_key(key)).filter(|run| *run != subject.run) {
-        let Some(manifest) = earlier(settings, aws, subject, &run).await? else { continue };
-        let explained = manifest.objects().iter().map(ManifestObject::name).filter(|name| unexplained.remove(name));
-        evidence.declared_before.extend(explained);
-        if unexplained.is_empty() {
+        if let Some(earlier) = earlier(settings, aws, subject, &run).await? {
+            evidence.explain(&mut unknown, &earlier, manifest);
+        }
+        if unknown.is_empty() {
             break;
         }
     }
-    Ok(unexplained)
+    Ok(unknown)
 }
 
 /// The manifest of another run of the same repository. Its execution says which one was declared: anything may lie under `runs/` that

@@ -1,7 +1,7 @@
 use drawbridge_aws::{Executions, FunctionError, Inspection, Vault, VerifySettings, parse};
 use drawbridge_domain::verification::{Evidence, Rules, Subject, defects, judge, promised_until};
 use drawbridge_wire::{
-    Manifest, Timestamp, VerdictFile, VerdictSummary, VerifyEvent, defects_key, evidence_key, verdict_key,
+    Defects, Timestamp, VerdictFile, VerdictSummary, VerifyEvent, defects_key, evidence_key, verdict_key,
 };
 use jiff::SignedDuration;
 use serde_json::Value;
@@ -51,27 +51,23 @@ pub(crate) async fn handle<A: Vault + Inspection + Executions>(
 
     let promised = promised_until(call.now, settings.promised_days).map_err(FunctionError::broken)?;
     let mut evidence = read_evidence(settings, aws, &subject).await?;
-    let There { listed, others, strangers } =
-        inspect::list(&settings.vault, aws, &subject, &manifest).await.map_err(FunctionError::VaultUnreadable)?;
+    evidence.owe(&manifest);
+    let There { listed, strangers } =
+        inspect::list(&settings.vault, aws, &subject).await.map_err(FunctionError::VaultUnreadable)?;
+    let undeclared = declared::undeclared(settings, aws, &subject, &manifest, &mut evidence, &listed).await?;
 
     let rules = Rules { run: &subject.run, now: call.now, promised_until: promised };
     let looks = inspect::look(&settings.vault, aws, &mut evidence, &manifest, &listed, rules, call).await;
-    let undeclared = declared::undeclared(settings, aws, &subject, &mut evidence, &others).await;
-    evidence.keep_only(&manifest, &others);
-    // Whatever went wrong: what was seen until then needn't be looked at again.
+    // Even when a look has failed: what was seen until then needn't be looked at again.
     let kept = write_evidence(settings, aws, &subject, &evidence, call.now).await;
     let looks = looks.map_err(FunctionError::VaultUnreadable)?;
-    let undeclared = undeclared?;
+    kept?;
     if looks.left > 0 {
-        kept?;
         return Err(FunctionError::VerificationUnfinished { looked: looks.looked, left: looks.left });
-    }
-    if let Err(error) = &kept {
-        tracing::warn!(%error, "what was seen could not be kept, and will be looked at again");
     }
     let strangers: Vec<String> = undeclared.iter().map(drawbridge_wire::ObjectName::path).chain(strangers).collect();
     let file = judge(subject, &manifest, &listed, &evidence, &strangers, promised);
-    tell(settings, aws, &manifest, &file, looks.looked).await?;
+    tell(settings, aws, &file, &defects(&file, &evidence), looks.looked).await?;
     Ok(file.summary)
 }
 
@@ -111,16 +107,15 @@ async fn write_evidence<A: Inspection>(
 async fn tell<A: Vault>(
     settings: &VerifySettings,
     aws: &A,
-    manifest: &Manifest,
     file: &VerdictFile,
+    defects: &Defects,
     looked: usize,
 ) -> Result<(), FunctionError> {
     let write = async |key: String, json: Result<Vec<u8>, serde_json::Error>| {
         aws.write(&settings.vault, &key, json.map_err(FunctionError::broken)?).await.map_err(FunctionError::from)
     };
-    write(defects_key(&file.run), serde_json::to_vec(&defects(file))).await?;
+    write(defects_key(&file.run), serde_json::to_vec(defects)).await?;
     write(verdict_key(&file.run), serde_json::to_vec_pretty(file)).await?;
-    let objects = manifest.objects().len();
-    tracing::info!(run = %file.run, summary = ?file.summary, objects, looked, "verified");
-    Ok::<(), FunctionError>(())
+    tracing::info!(run = %file.run, summary = ?file.summary, looked, "verified");
+    Ok(())
 }

@@ -1,10 +1,10 @@
 //! What is there now, and looks at as much of it as has to be looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use drawbridge_aws::{AwsError, Inspection};
 use drawbridge_domain::verification::{Evidence, Listed, Rules, Subject};
-use drawbridge_wire::{MAX_MANIFEST_OBJECTS, Manifest, ManifestObject, ObjectName, Timestamp, object_key};
+use drawbridge_wire::{MAX_MANIFEST_OBJECTS, Manifest, ObjectName, Timestamp, object_key};
 use futures::stream::{self, StreamExt};
 
 use crate::handler::Call;
@@ -12,16 +12,17 @@ use crate::handler::Call;
 /// How many objects are looked at at a time. At 30 ms a look that is some 2,000 objects a second.
 const CONCURRENT_LOOKS: usize = 64;
 
+/// How many objects of a repository are told apart: twice what a run can declare. More are strangers.
+const MAX_OBJECTS: usize = 2 * MAX_MANIFEST_OBJECTS;
+
 /// How many paths that can't be an object's are named. More are more of the same.
 const MAX_STRANGERS: usize = 1000;
 
 /// What lies below a repository's folder.
 #[derive(Debug, Default)]
 pub(crate) struct There {
-    /// Objects of the manifest.
+    /// Objects of a restic repository, declared or not.
     pub(crate) listed: BTreeMap<ObjectName, Listed>,
-    /// Other objects of a restic repository.
-    pub(crate) others: BTreeSet<ObjectName>,
     /// Paths that no object of a repository has.
     pub(crate) strangers: Vec<String>,
 }
@@ -34,23 +35,14 @@ pub(crate) struct Looks {
 }
 
 /// Lists the repository.
-pub(crate) async fn list<A: Inspection>(
-    vault: &str,
-    aws: &A,
-    subject: &Subject,
-    manifest: &Manifest,
-) -> Result<There, AwsError> {
+pub(crate) async fn list<A: Inspection>(vault: &str, aws: &A, subject: &Subject) -> Result<There, AwsError> {
     let folder = format!("repo/{}/", subject.repository);
     let mut there = There::default();
     let mut file = |key: String, listed: Listed| {
         let path = key.strip_prefix(&folder).unwrap_or(&key);
         match ObjectName::at_path(path) {
-            Some(name) if manifest.objects().binary_search_by_key(&name, ManifestObject::name).is_ok() => {
+            Some(name) if there.listed.len() < MAX_OBJECTS => {
                 there.listed.insert(name, listed);
-            }
-            // One run can't declare more.
-            Some(name) if there.others.len() < MAX_MANIFEST_OBJECTS => {
-                there.others.insert(name);
             }
             _ if there.strangers.len() < MAX_STRANGERS => there.strangers.push(path.to_owned()),
             _ => {}

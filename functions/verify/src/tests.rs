@@ -333,6 +333,21 @@ async fn what_an_earlier_run_declared_is_no_stranger_and_is_asked_about_once() {
 }
 
 #[tokio::test]
+async fn what_an_earlier_run_brought_must_stay_even_if_this_one_knows_nothing_of_it() {
+    let (mut vault, _) = vault();
+    let earlier = declare(&mut vault, EARLIER, &["one", "two", "three"]);
+    vault.put(&key("three"), b"three");
+    assert_eq!(verify(&vault, &earlier).await.unwrap().verdict, Verdict::Good);
+    let set_back = declare(&mut vault, RUN, &["one", "two"]);
+    assert_eq!(verify(&vault, &set_back).await.unwrap().verdict, Verdict::Good);
+    vault.remove(&key("three"));
+    for _ in 0..2 {
+        assert_eq!(verify(&vault, &set_back).await.unwrap().missing, 1);
+        assert!(vault.get::<Defects>(DEFECTS).beyond_healing, "nobody has it any more");
+    }
+}
+
+#[tokio::test]
 async fn a_manifest_that_no_execution_declared_explains_nothing() {
     for forged in ["no execution", "another hash", "another repository"] {
         let (mut vault, event) = vault();

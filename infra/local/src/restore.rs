@@ -54,31 +54,35 @@ async fn fetch_object(s3: &Client, bucket: &str, key: &str, to: &Path) -> Result
     Ok(body.len() as u64)
 }
 
-/// Restores the latest snapshot of the repository in `repository` into the empty folder `target`. Blocks.
+/// The word for the snapshot that bears the latest time.
+pub const LATEST: &str = "latest";
+
+/// Restores a snapshot, named by its id or [`LATEST`], of the repository in `repository` into the empty folder `target`. Blocks.
 ///
 /// # Errors
-/// When the target isn't empty, the password is wrong, or anything of the snapshot is missing or damaged.
-pub fn restore_latest(repository: &Path, password_file: &Path, target: &Path) -> Result<()> {
+/// When there is no such snapshot, the target isn't empty, the password is wrong, or anything of the snapshot is missing or damaged.
+pub fn restore_snapshot(repository: &Path, password_file: &Path, snapshot: &str, target: &Path) -> Result<()> {
     fs::create_dir_all(target).context(|| format!("cannot create {}", target.display()))?;
     // The engine joins names from the repository unchecked; in an empty folder there is nothing to overwrite.
     if fs::read_dir(target).context(|| format!("cannot read {}", target.display()))?.next().is_some() {
         return Err(Problem::new(format!("{} is not empty", target.display())));
     }
     let password = fs::read_to_string(password_file).context(|| format!("cannot read {}", password_file.display()))?;
-    restore_with_rustic(&text(repository)?, password.trim_end_matches(['\r', '\n']), &text(target)?)
+    restore_with_rustic(&text(repository)?, password.trim_end_matches(['\r', '\n']), snapshot, &text(target)?)
         .context(|| format!("cannot restore from {}", repository.display()))
 }
 
 fn restore_with_rustic(
     repository: &str,
     password: &str,
+    snapshot: &str,
     target: &str,
 ) -> std::result::Result<(), Box<rustic_core::RusticError>> {
     let backends = RepositoryBackends::new(Arc::new(LocalBackend::new(repository, [])?), None);
     let repository = Repository::new(&RepositoryOptions::default().no_cache(true), &backends)?
         .open(&Credentials::password(password))?
         .to_indexed()?;
-    let root = repository.node_from_snapshot_path("latest", |_| true)?;
+    let root = repository.node_from_snapshot_path(snapshot, |_| true)?;
     let all = LsOptions::default();
     let mut options = RestoreOptions::default();
     options.numeric_id = true;

@@ -68,6 +68,7 @@ fn s3(parts: &Parts) -> String {
             }
         }
         &Method::GET if has("list-type") => "ListObjectsV2",
+        &Method::GET if has("versions") => "ListObjectVersions",
         &Method::GET => "GetObject",
         &Method::HEAD => "HeadObject",
         &Method::PUT => "PutObject",
@@ -140,6 +141,8 @@ mod tests {
             (parts("PUT", "/vault/runs/home-1/ready/i-1.json", &[]), "", "s3:PutObject runs/ready"),
             (parts("HEAD", &format!("/vault/artifacts/{hash}"), &[]), "", "s3:HeadObject artifacts"),
             (parts("GET", "/vault/?list-type=2&prefix=repo%2F", &[]), "", "s3:ListObjectsV2"),
+            (parts("GET", "/vault/?versions&prefix=repo%2F", &[]), "", "s3:ListObjectVersions"),
+            (parts("PUT", "/vault/evidence/2026-11-0123456789abcdef.json", &[]), "", "s3:PutObject evidence"),
             (
                 parts("GET", &format!("/vault/repo/r/index/{hash}?retention"), &[]),
                 "",

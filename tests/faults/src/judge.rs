@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use drawbridge_local::compare::compare_mirror;
-use drawbridge_local::restore::restore_latest;
+use drawbridge_local::restore::restore_snapshot;
 use drawbridge_local::timeline::{Passage, task_tokens};
 use drawbridge_tests::{Execution, need};
 use jiff::Timestamp;
@@ -154,6 +154,7 @@ impl Site {
         let (password, restored, mirror) =
             (self.rig().files().password_file(), room.path().join("restored"), self.rig().mirror());
         let restic = need("restic", "restic");
+        let snapshot = self.newest_snapshot(execution);
         let judged = tokio::task::spawn_blocking(move || {
             let mut check = Command::new(restic);
             check
@@ -165,13 +166,24 @@ impl Site {
             if !output.status.success() {
                 return Err(format!("restic check: {}", String::from_utf8_lossy(&output.stderr)));
             }
-            restore_latest(&copy, &password, &restored).map_err(|problem| problem.to_string())?;
+            restore_snapshot(&copy, &password, &snapshot, &restored).map_err(|problem| problem.to_string())?;
             let compared = compare_mirror(&mirror, &restored).map_err(|problem| problem.to_string())?;
             compared.verdict().map_err(|problem| problem.to_string())
         });
         if let Err(wrong) = judged.await.unwrap() {
             report.broke(2, format!("what {} left can't be restored: {wrong}", execution.name));
         }
+    }
+
+    /// The snapshot that was made last. By the file's time, which is the kernel's: the snapshot's own comes from a clock that a
+    /// fault may have set wrong.
+    fn newest_snapshot(&self, execution: &Execution) -> String {
+        let repository = execution.repository();
+        let id = repository.rsplit('-').next().unwrap();
+        let folder = self.rig().files().state_dir().join("repository").join(id).join("snapshots");
+        let made = |entry: &std::fs::DirEntry| entry.metadata().unwrap().modified().unwrap();
+        let newest = std::fs::read_dir(folder).unwrap().map(Result::unwrap).max_by_key(made);
+        newest.expect("a good run has made a snapshot").file_name().into_string().unwrap()
     }
 
     /// 5: no secret in what this run wrote. Logs are searched once, at the end.

@@ -5,7 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use drawbridge_wire::{Manifest, ManifestObject, ObjectName, RunId, Sha256Digest, Timestamp, VaultRepository};
+use drawbridge_wire::{
+    Manifest, ManifestObject, ObjectKind, ObjectName, RunId, Sha256Digest, Timestamp, VaultRepository,
+};
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
@@ -52,8 +54,9 @@ pub struct Evidence {
     pub repository: VaultRepository,
     /// The last look at each object.
     pub seen: BTreeMap<ObjectName, Seen>,
-    /// What lies in the repository and isn't in the newest manifest, but was declared by an earlier run.
-    pub declared_before: BTreeSet<ObjectName>,
+    /// What isn't in the newest manifest and has to be there all the same: an earlier run declared it, and snapshots in the vault
+    /// count on it.
+    pub owed: BTreeSet<ObjectName>,
 }
 
 /// The run that looks, and what it has to hold objects against.
@@ -71,7 +74,7 @@ impl Evidence {
     /// Before anything was seen.
     #[must_use]
     pub fn none(repository: VaultRepository) -> Self {
-        Self { repository, seen: BTreeMap::new(), declared_before: BTreeSet::new() }
+        Self { repository, seen: BTreeMap::new(), owed: BTreeSet::new() }
     }
 
     /// What was seen of the version that is there now.
@@ -80,7 +83,7 @@ impl Evidence {
         self.seen.get(&name).filter(|seen| seen.version == listed.version)
     }
 
-    /// The objects of the manifest that have to be looked at in this run, of those that are `listed`.
+    /// What has to be looked at in this run, of that which is `listed`: objects of the manifest, and what is owed.
     #[must_use]
     pub fn due<'l>(
         &self,
@@ -88,17 +91,34 @@ impl Evidence {
         listed: &'l BTreeMap<ObjectName, Listed>,
         rules: Rules<'_>,
     ) -> Vec<(ObjectName, &'l Listed)> {
-        let names = manifest.objects().iter().map(ManifestObject::name);
+        let names = manifest.objects().iter().map(ManifestObject::name).chain(self.owed.iter().copied());
         let listed = names.filter_map(|name| Some((name, listed.get(&name)?)));
         let due = |name, listed| self.of(name, listed).is_none_or(|seen| rules.call_for(name, seen));
         listed.filter(|(name, listed)| due(*name, listed)).collect()
     }
 
-    /// Forgets what is neither in the manifest nor in the vault any more.
-    pub fn keep_only(&mut self, manifest: &Manifest, undeclared_now: &BTreeSet<ObjectName>) {
-        self.seen.retain(|name, _| declares(manifest, *name));
-        self.declared_before.retain(|name| undeclared_now.contains(name));
+    /// What earlier runs have brought and the newest manifest doesn't name is owed from now on. A local repository that was set back
+    /// to an earlier state knows nothing of it; the snapshots in the vault do.
+    pub fn owe(&mut self, manifest: &Manifest) {
+        self.owed.extend(self.seen.keys().copied());
+        self.owed.retain(|name| !declares(manifest, *name));
     }
+
+    /// Takes an earlier run's manifest for what it says of the `unknown`, and takes these from there. Objects cross in the order of their
+    /// kinds, so when one of them has arrived, everything of an earlier kind has too, and is owed as well.
+    pub fn explain(&mut self, unknown: &mut BTreeSet<ObjectName>, earlier: &Manifest, manifest: &Manifest) {
+        let explained = earlier.objects().iter().map(ManifestObject::name).filter(|name| unknown.remove(name));
+        let explained: Vec<ObjectName> = explained.collect();
+        let Some(last) = explained.iter().map(ObjectName::kind).max() else { return };
+        let arrived = earlier.objects().iter().map(ManifestObject::name).filter(|name| has_arrived(name.kind(), last));
+        self.owed.extend(arrived.chain(explained));
+        self.owe(manifest);
+    }
+}
+
+/// Whether all objects of a kind have arrived when one of the kind `last` has. Keys and packs may overtake each other.
+fn has_arrived(kind: ObjectKind, last: ObjectKind) -> bool {
+    kind < last && last >= ObjectKind::Index
 }
 
 impl Rules<'_> {

@@ -31,7 +31,7 @@ fn seen(at: &str, locked: &str) -> Evidence {
         at: at.parse().unwrap(),
     };
     let seen = (0..OBJECTS).map(|number| (name(number), seen.clone())).collect();
-    Evidence { repository: "2026-11-0123456789abcdef".parse().unwrap(), seen, declared_before: BTreeSet::new() }
+    Evidence { repository: "2026-11-0123456789abcdef".parse().unwrap(), seen, owed: BTreeSet::new() }
 }
 
 const YESTERDAY: &str = "2026-11-22T20:35:00Z";
@@ -100,15 +100,40 @@ fn every_object_is_looked_at_within_the_longest_age_whatever_the_draw() {
     assert_eq!(looked.len(), OBJECTS);
 }
 
+fn of_kind(kind: ObjectKind, content: &str) -> ObjectName {
+    ObjectName::hashed(kind, sha256(content.as_bytes())).unwrap()
+}
+
+fn naming(names: &[ObjectName]) -> Manifest {
+    let objects = names.iter().map(|name| ManifestObject::hashed(*name, 7, true));
+    Manifest::new("0123456789abcdef".parse().unwrap(), objects.collect()).unwrap()
+}
+
 #[test]
-fn evidence_outlives_neither_its_object_nor_its_reason() {
+fn what_was_seen_is_owed_when_the_manifest_names_it_no_more_and_isn_t_when_it_names_it_again() {
     let mut evidence = seen(YESTERDAY, FAR);
-    let gone = ObjectName::hashed(ObjectKind::Index, sha256(b"gone")).unwrap();
-    let there = ObjectName::hashed(ObjectKind::Index, sha256(b"there")).unwrap();
-    let example = evidence.seen.values().next().cloned().unwrap();
-    evidence.seen.insert(gone, example);
-    evidence.declared_before.extend([gone, there]);
-    evidence.keep_only(&manifest(), &BTreeSet::from([there]));
-    assert_eq!(evidence.seen.len(), OBJECTS);
-    assert_eq!(evidence.declared_before, BTreeSet::from([there]));
+    let (kept, dropped) = (name(0), name(1));
+    evidence.owe(&naming(&[kept]));
+    assert!(evidence.owed.contains(&dropped) && !evidence.owed.contains(&kept));
+    let rules = Rules { run: &RUN.parse().unwrap(), now: NOW.parse().unwrap(), promised_until: None };
+    let other = BTreeMap::from([(dropped, Listed { version: "v2".to_owned(), size: 7 })]);
+    assert_eq!(evidence.due(&naming(&[kept]), &other, rules).len(), 1, "what is owed is looked at as well");
+    evidence.owe(&manifest());
+    assert!(evidence.owed.is_empty());
+}
+
+#[test]
+fn an_index_of_a_run_that_was_cut_off_means_that_its_packs_are_owed_and_a_pack_means_nothing() {
+    let (pack, other) = (of_kind(ObjectKind::Data, "a"), of_kind(ObjectKind::Data, "b"));
+    let (index, snapshot) = (of_kind(ObjectKind::Index, "i"), of_kind(ObjectKind::Snapshot, "s"));
+    let (earlier, now) = (naming(&[pack, other, index, snapshot]), naming(&[name(0)]));
+    for (arrived, owed) in
+        [(pack, vec![pack]), (index, vec![pack, other, index]), (snapshot, vec![pack, other, index, snapshot])]
+    {
+        let mut evidence = Evidence::none("2026-11-0123456789abcdef".parse().unwrap());
+        let mut unknown = BTreeSet::from([arrived, name(7)]);
+        evidence.explain(&mut unknown, &earlier, &now);
+        assert_eq!(unknown, BTreeSet::from([name(7)]), "what this run didn't declare stays unknown");
+        assert_eq!(evidence.owed, owed.into_iter().collect(), "{arrived}");
+    }
 }

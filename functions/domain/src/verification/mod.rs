@@ -56,12 +56,17 @@ pub fn judge(
         let (kind, detail) = flaw(object, seen, promised_until)?;
         Some(Defect { object: object.name().path(), kind, detail })
     });
+    let owed = evidence.owed.iter().filter_map(|name| {
+        let seen = listed.get(name).and_then(|listed| evidence.of(*name, listed));
+        let (kind, detail) = flaw_of_owed(*name, seen)?;
+        Some(Defect { object: name.path(), kind, detail: format!("{detail}; an earlier run had brought it") })
+    });
     let strangers = undeclared.iter().map(|path| Defect {
         object: path.clone(),
         kind: DefectKind::Undeclared,
         detail: "no run ever declared it".to_owned(),
     });
-    let flaws = flaws.chain(strangers);
+    let flaws = flaws.chain(owed).chain(strangers);
     let defects: Vec<Defect> = flaws.collect();
     let count = |kind| defects.iter().filter(|defect| defect.kind == kind).count() as u64;
     let summary = VerdictSummary {
@@ -77,17 +82,28 @@ pub fn judge(
     VerdictFile { run, repository, manifest_sha256, summary, defects }
 }
 
-/// What a verdict means for the agent.
+/// What a verdict means for the agent. It has what its manifest names, and may not have what is owed beyond that.
 #[must_use]
-pub fn defects(file: &VerdictFile) -> Defects {
+pub fn defects(file: &VerdictFile, evidence: &Evidence) -> Defects {
     let summary = &file.summary;
     let missing = file.defects.iter().filter(|defect| defect.kind == DefectKind::Missing);
     let named: Vec<ObjectName> =
         missing.take(MAX_NAMED).filter_map(|defect| ObjectName::at_path(&defect.object)).collect();
+    let lost = named.iter().any(|name| evidence.owed.contains(name));
     Defects {
         all_named: named.len() as u64 == summary.missing,
         missing: named,
-        beyond_healing: summary.wrong > 0 || summary.undeclared > 0,
+        beyond_healing: lost || summary.wrong > 0 || summary.undeclared > 0,
+    }
+}
+
+/// What is the matter with an object of which only the name is known, which is its hash. How long it has to be locked was held
+/// against the runs that named it.
+fn flaw_of_owed(name: ObjectName, seen: Option<&Seen>) -> Option<(DefectKind, String)> {
+    match seen {
+        None => Some((DefectKind::Missing, "not in the vault".to_owned())),
+        Some(seen) if name.digest().is_none() || seen.sha256 == name.digest() => None,
+        Some(_) => Some((DefectKind::Wrong, "its SHA-256 is not its name".to_owned())),
     }
 }
 

@@ -124,17 +124,17 @@ fn what_no_run_declared_spoils_a_vault_that_is_otherwise_good() {
 fn the_agent_hears_what_is_missing_by_name_and_whether_anything_is_beyond_healing() {
     let mut lacking = vault();
     lacking.listed.remove(&pack("two").name());
-    let told = defects(&judged(&lacking, &[], None));
+    let told = defects(&judged(&lacking, &[], None), &lacking.evidence);
     assert_eq!(told, Defects { missing: vec![pack("two").name()], all_named: true, beyond_healing: false });
 
     let mut wrong = vault();
     wrong.evidence.seen.get_mut(&pack("one").name()).unwrap().size += 1;
-    assert!(defects(&judged(&wrong, &[], None)).beyond_healing);
-    assert!(defects(&judged(&vault(), &["x".to_owned()], None)).beyond_healing);
+    assert!(defects(&judged(&wrong, &[], None), &wrong.evidence).beyond_healing);
+    assert!(defects(&judged(&vault(), &["x".to_owned()], None), &vault().evidence).beyond_healing);
 
     let mut unlocked = vault();
     unlocked.evidence.seen.values_mut().for_each(|seen| seen.locked_until = None);
-    let told = defects(&judged(&unlocked, &[], Some(PROMISED)));
+    let told = defects(&judged(&unlocked, &[], Some(PROMISED)), &unlocked.evidence);
     assert_eq!(
         told,
         Defects { missing: Vec::new(), all_named: true, beyond_healing: false },
@@ -143,12 +143,29 @@ fn the_agent_hears_what_is_missing_by_name_and_whether_anything_is_beyond_healin
 }
 
 #[test]
+fn what_an_earlier_run_brought_must_still_be_there_and_no_crossing_heals_it() {
+    let mut vault = vault();
+    let owed = pack("earlier").name();
+    vault.evidence.owed.insert(owed);
+    let file = judged(&vault, &[], None);
+    assert_eq!((file.summary.verdict, file.summary.missing), (Verdict::Bad, 1));
+    assert!(defects(&file, &vault.evidence).beyond_healing);
+
+    let seen = Seen { sha256: owed.digest(), ..vault.evidence.seen[&pack("one").name()].clone() };
+    vault.listed.insert(owed, Listed { version: seen.version.clone(), size: seen.size });
+    vault.evidence.seen.insert(owed, seen.clone());
+    assert_eq!(judged(&vault, &[], Some(PROMISED)).summary.verdict, Verdict::Good);
+    vault.evidence.seen.insert(owed, Seen { sha256: Some(sha256(b"flipped")), ..seen });
+    assert_eq!(judged(&vault, &[], None).summary.wrong, 1);
+}
+
+#[test]
 fn too_many_missing_objects_are_not_all_named() {
     let one = Defect { object: pack("one").name().path(), kind: DefectKind::Missing, detail: String::new() };
     let mut file = judged(&vault(), &[], None);
     file.defects = vec![one; MAX_NAMED + 1];
     file.summary.missing = file.defects.len() as u64;
-    let told = defects(&file);
+    let told = defects(&file, &vault().evidence);
     assert_eq!((told.missing.len(), told.all_named), (MAX_NAMED, false));
 }
 

@@ -11,7 +11,7 @@ use super::teller::Teller;
 use crate::agent_config::Source;
 use crate::compare::{SET_ID_BITS, compare_mirror, same_contents};
 use crate::error::Context;
-use crate::restore::{fetch, restore_latest};
+use crate::restore::{LATEST, fetch, restore_snapshot};
 use crate::timeline::timeline;
 use crate::{AgentFiles, Clients, Problem, Result, StackDescription};
 
@@ -83,7 +83,7 @@ impl Run {
         let fetched = fetch(&clients.s3, &stack.vault, &prefix, &copy).await?;
         teller.note(&format!("{} objects, {} fetched from the vault", fetched.objects, bytes(fetched.bytes)));
         let (repository, password, to) = (copy, files.password_file(), target.to_path_buf());
-        tokio::task::spawn_blocking(move || restore_latest(&repository, &password, &to))
+        tokio::task::spawn_blocking(move || restore_snapshot(&repository, &password, LATEST, &to))
             .await
             .context(|| "the restore was interrupted".to_owned())??;
         Ok(target.to_path_buf())
