@@ -8,6 +8,7 @@
 )]
 
 mod agent;
+mod dice;
 mod open_run;
 mod operator;
 mod restic;
@@ -15,6 +16,7 @@ mod rig;
 mod run;
 
 pub use agent::{Agent, Finished, program};
+pub use dice::Dice;
 pub use drawbridge_peers::need;
 pub use open_run::{Forward, OpenRun, digest, invoke};
 pub use operator::{GateProcess, Inbox};

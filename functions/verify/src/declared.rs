@@ -7,8 +7,8 @@ use drawbridge_domain::execution;
 use drawbridge_domain::hash::sha256;
 use drawbridge_domain::verification::{Evidence, Listed, Subject, agrees};
 use drawbridge_wire::{
-    MAX_MANIFEST_BYTES, Manifest, ManifestObject, ObjectName, Receipt, RepositoryId, RunId, RunInput, Sha256Digest,
-    manifest_key, parse_manifest_key, receipt_key,
+    MAX_MANIFEST_BYTES, Manifest, ObjectName, Receipt, RepositoryId, RunId, RunInput, Sha256Digest, manifest_key,
+    parse_manifest_key, receipt_key,
 };
 use thiserror::Error;
 
@@ -67,9 +67,8 @@ pub(crate) async fn undeclared<A: Vault + Executions>(
     evidence: &mut Evidence,
     listed: &BTreeMap<ObjectName, Listed>,
 ) -> Result<BTreeSet<ObjectName>, FunctionError> {
-    let declared = |name: &ObjectName| manifest.objects().binary_search_by_key(name, ManifestObject::name).is_ok();
-    let known = |name: &&ObjectName| declared(name) || evidence.owed.contains(name);
-    let mut unknown: BTreeSet<ObjectName> = listed.keys().filter(|name| !known(name)).copied().collect();
+    let unknown = listed.keys().filter(|name| !evidence.knows(manifest, **name));
+    let mut unknown: BTreeSet<ObjectName> = unknown.copied().collect();
     if unknown.is_empty() {
         return Ok(unknown);
     }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use drawbridge_tests::Dice;
+
 use crate::board::Seen;
 use crate::fault::{Call, Case, Clock, Fault};
 use crate::matrix::effects_at;
@@ -14,31 +16,6 @@ const BEGINNINGS: [u32; 6] = [1, 1, 1, 2, 2, 3];
 
 /// One fault in so many is one that lasts the whole run.
 const WHOLE_RUN: u64 = 12;
-
-/// SplitMix64: small, and the same in every release of every library.
-#[derive(Debug, Clone)]
-pub struct Dice(u64);
-
-impl Dice {
-    /// Thrown as `seed` says.
-    #[must_use]
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// A number from 0 to `sides` - 1.
-    pub const fn throw(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % if sides == 0 { 1 } else { sides }
-    }
-
-    fn choose<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[usize::try_from(self.throw(from.len() as u64)).unwrap()]
-    }
-}
 
 /// `count` runs with one to four faults each. The first few of many are the same as all of few.
 #[must_use]

@@ -57,6 +57,9 @@ pub struct Evidence {
     /// What isn't in the newest manifest and has to be there all the same: an earlier run declared it, and snapshots in the vault
     /// count on it.
     pub owed: BTreeSet<ObjectName>,
+    /// What isn't in the newest manifest and needn't be there, since nothing in the vault counts on it: packs of a run that was cut
+    /// off before their index had crossed.
+    pub spare: BTreeSet<ObjectName>,
 }
 
 /// The run that looks, and what it has to hold objects against.
@@ -74,7 +77,7 @@ impl Evidence {
     /// Before anything was seen.
     #[must_use]
     pub fn none(repository: VaultRepository) -> Self {
-        Self { repository, seen: BTreeMap::new(), owed: BTreeSet::new() }
+        Self { repository, seen: BTreeMap::new(), owed: BTreeSet::new(), spare: BTreeSet::new() }
     }
 
     /// What was seen of the version that is there now.
@@ -105,20 +108,24 @@ impl Evidence {
     }
 
     /// Takes an earlier run's manifest for what it says of the `unknown`, and takes these from there. Objects cross in the order of their
-    /// kinds, so when one of them has arrived, everything of an earlier kind has too, and is owed as well.
+    /// kinds: when an index or a snapshot has arrived, everything of an earlier kind has too, and is owed as well.
     pub fn explain(&mut self, unknown: &mut BTreeSet<ObjectName>, earlier: &Manifest, manifest: &Manifest) {
-        let explained = earlier.objects().iter().map(ManifestObject::name).filter(|name| unknown.remove(name));
-        let explained: Vec<ObjectName> = explained.collect();
-        let Some(last) = explained.iter().map(ObjectName::kind).max() else { return };
-        let arrived = earlier.objects().iter().map(ManifestObject::name).filter(|name| has_arrived(name.kind(), last));
-        self.owed.extend(arrived.chain(explained));
-        self.owe(manifest);
+        let names = || earlier.objects().iter().map(ManifestObject::name);
+        let explained: Vec<ObjectName> = names().filter(|name| unknown.remove(name)).collect();
+        match explained.iter().map(ObjectName::kind).max() {
+            Some(last) if last >= ObjectKind::Index => {
+                self.owed.extend(names().filter(|name| name.kind() < last).chain(explained));
+                self.owe(manifest);
+            }
+            _ => self.spare.extend(explained),
+        }
     }
-}
 
-/// Whether all objects of a kind have arrived when one of the kind `last` has. Keys and packs may overtake each other.
-fn has_arrived(kind: ObjectKind, last: ObjectKind) -> bool {
-    kind < last && last >= ObjectKind::Index
+    /// Whether some run declared this object, as far as is known without asking.
+    #[must_use]
+    pub fn knows(&self, manifest: &Manifest, name: ObjectName) -> bool {
+        declares(manifest, name) || self.owed.contains(&name) || self.spare.contains(&name)
+    }
 }
 
 impl Rules<'_> {
@@ -144,7 +151,7 @@ impl Rules<'_> {
 }
 
 /// Whether the manifest names this object.
-pub(crate) fn declares(manifest: &Manifest, name: ObjectName) -> bool {
+fn declares(manifest: &Manifest, name: ObjectName) -> bool {
     manifest.objects().binary_search_by_key(&name, ManifestObject::name).is_ok()
 }
 

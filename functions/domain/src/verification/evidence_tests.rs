@@ -31,7 +31,12 @@ fn seen(at: &str, locked: &str) -> Evidence {
         at: at.parse().unwrap(),
     };
     let seen = (0..OBJECTS).map(|number| (name(number), seen.clone())).collect();
-    Evidence { repository: "2026-11-0123456789abcdef".parse().unwrap(), seen, owed: BTreeSet::new() }
+    Evidence {
+        repository: "2026-11-0123456789abcdef".parse().unwrap(),
+        seen,
+        owed: BTreeSet::new(),
+        spare: BTreeSet::new(),
+    }
 }
 
 const YESTERDAY: &str = "2026-11-22T20:35:00Z";
@@ -123,17 +128,18 @@ fn what_was_seen_is_owed_when_the_manifest_names_it_no_more_and_isn_t_when_it_na
 }
 
 #[test]
-fn an_index_of_a_run_that_was_cut_off_means_that_its_packs_are_owed_and_a_pack_means_nothing() {
+fn an_index_of_a_run_that_was_cut_off_means_that_its_packs_are_owed_and_a_pack_alone_is_spare() {
     let (pack, other) = (of_kind(ObjectKind::Data, "a"), of_kind(ObjectKind::Data, "b"));
     let (index, snapshot) = (of_kind(ObjectKind::Index, "i"), of_kind(ObjectKind::Snapshot, "s"));
     let (earlier, now) = (naming(&[pack, other, index, snapshot]), naming(&[name(0)]));
     for (arrived, owed) in
-        [(pack, vec![pack]), (index, vec![pack, other, index]), (snapshot, vec![pack, other, index, snapshot])]
+        [(pack, vec![]), (index, vec![pack, other, index]), (snapshot, vec![pack, other, index, snapshot])]
     {
         let mut evidence = Evidence::none("2026-11-0123456789abcdef".parse().unwrap());
         let mut unknown = BTreeSet::from([arrived, name(7)]);
         evidence.explain(&mut unknown, &earlier, &now);
         assert_eq!(unknown, BTreeSet::from([name(7)]), "what this run didn't declare stays unknown");
         assert_eq!(evidence.owed, owed.into_iter().collect(), "{arrived}");
+        assert!(evidence.knows(&now, arrived), "{arrived} isn't asked about again");
     }
 }

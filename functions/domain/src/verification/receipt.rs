@@ -136,7 +136,9 @@ mod tests {
     fn one_object_fewer_or_more_or_of_another_size_is_named() {
         let crossing: Vec<ObjectName> = manifest().crossing().map(ManifestObject::name).collect();
         for (index, name) in crossing.iter().enumerate() {
-            let lacking = after(|it| drop(it.objects.remove(index)));
+            let lacking = after(|it| {
+                it.objects.remove(index);
+            });
             assert_eq!(lacking, Err(Disagreement::Lacks(*name)));
             let resized = after(|it| it.objects.get_mut(index).unwrap().size += 1);
             assert!(matches!(resized, Err(Disagreement::Size { name: found, .. }) if found == *name));
