@@ -87,9 +87,9 @@ pub fn judge(
 pub fn defects(file: &VerdictFile, evidence: &Evidence) -> Defects {
     let summary = &file.summary;
     let missing = file.defects.iter().filter(|defect| defect.kind == DefectKind::Missing);
-    let named: Vec<ObjectName> =
-        missing.take(MAX_NAMED).filter_map(|defect| ObjectName::at_path(&defect.object)).collect();
+    let mut named: Vec<ObjectName> = missing.filter_map(|defect| ObjectName::at_path(&defect.object)).collect();
     let lost = named.iter().any(|name| evidence.owed.contains(name));
+    named.truncate(MAX_NAMED);
     Defects {
         all_named: named.len() as u64 == summary.missing,
         missing: named,
