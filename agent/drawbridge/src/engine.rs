@@ -7,29 +7,30 @@
 //!
 //! Everything here blocks and takes processor time; call it on a blocking thread.
 
+mod begin;
 mod error;
+pub mod health;
 mod meter;
 mod read;
 mod source;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytesize::ByteSize;
 use drawbridge_wire::{MAX_PACK_BYTES, RepositoryId, Sha256Digest, Timestamp};
 use rustic_backend::LocalBackend;
 use rustic_core::repofile::{IndexFile, SnapshotFile};
 use rustic_core::{
-    BackupOptions, ConfigOptions, Credentials, Id, KeyOptions, LsOptions, OpenStatus, Repository, RepositoryBackends,
-    RepositoryOptions, RusticError, SnapshotOptions,
+    BackupOptions, Credentials, Id, LsOptions, OpenStatus, Repository, RepositoryBackends, RepositoryOptions,
+    RusticError, SnapshotOptions,
 };
 use serde::Serialize;
 
+pub use begin::Heritage;
 pub use error::{EngineError, EngineFailure};
 pub use meter::Advance;
 use meter::Meter;
@@ -48,9 +49,6 @@ const _: () = assert!(PACK_LIMIT_BYTES + 9 * 1024 * 1024 < MAX_PACK_BYTES);
 
 /// The tag that every snapshot of ours carries.
 const TAG: &str = "drawbridge";
-
-/// How the names of repositories begin that aren't complete yet.
-const UNFINISHED: &str = ".new-";
 
 /// What a backup did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,25 +96,6 @@ impl fmt::Debug for LocalRepository {
 }
 
 impl LocalRepository {
-    /// Makes a new repository in `folder`, named by its id.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn create(folder: &Path, password: &str) -> Result<Self, EngineError> {
-        make_private(folder)?;
-        remove_unfinished(folder)?;
-        let draft = folder.join(format!("{UNFINISHED}{}", std::process::id()));
-        let opened = raw(&draft, Meter::default())?
-            .init(&Credentials::password(password), &KeyOptions::default(), &layout())
-            .map_err(failed("create", &draft))?;
-        let id = short_id(&opened)?;
-        let path = folder.join(id.as_str());
-        let folder_error = |action| move |source| EngineError::Folder { action, path: folder.to_path_buf(), source };
-        fs::rename(&draft, &path).map_err(folder_error("rename a new repository in"))?;
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(folder_error("sync"))?;
-        Self::open(folder, &id, password)
-    }
-
     /// Opens the repository `id` in `folder`.
     ///
     /// # Errors
@@ -124,12 +103,11 @@ impl LocalRepository {
     pub fn open(folder: &Path, id: &RepositoryId, password: &str) -> Result<Self, EngineError> {
         let path = folder.join(id.as_str());
         let meter = Meter::default();
-        let repository = raw(&path, meter.clone())?.open(&Credentials::password(password)).map_err(|error| {
-            if error.is_incorrect_password() {
-                return EngineError::WrongPassword { path: path.clone() };
-            }
-            failed("open", &path)(error)
-        })?;
+        let opened = raw(&path, meter.clone())?.open(&Credentials::password(password));
+        let repository = match opened {
+            Ok(repository) => repository,
+            Err(error) => return Err(health::why_not_opened(&path, error)?),
+        };
         Ok(Self { id: id.clone(), path, repository, meter })
     }
 
@@ -274,44 +252,8 @@ fn raw(path: &Path, meter: Meter) -> Result<Repository<()>, EngineError> {
     Repository::new_with_progress(&options, &backends, meter).map_err(failed("reach", path))
 }
 
-fn layout() -> ConfigOptions {
-    let limit = ByteSize(PACK_LIMIT_BYTES);
-    ConfigOptions::default()
-        .set_version(2)
-        .set_datapack_size(ByteSize(PACK_BYTES))
-        .set_datapack_size_limit(limit)
-        .set_treepack_size_limit(limit)
-}
-
-fn short_id(repository: &Repository<OpenStatus>) -> Result<RepositoryId, EngineError> {
-    let id = repository.config().id.to_hex();
-    Ok(id.as_str().get(..16).unwrap_or_default().parse()?)
-}
-
 fn digest(id: &Id) -> Result<Sha256Digest, EngineError> {
     Ok(id.to_hex().as_str().parse()?)
-}
-
-fn make_private(folder: &Path) -> Result<(), EngineError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| EngineError::Folder {
-        action: "make the folder",
-        path: folder.to_path_buf(),
-        source,
-    })
-}
-
-/// What a creation that was cut off has left. Nothing was ever backed up into it.
-fn remove_unfinished(folder: &Path) -> Result<(), EngineError> {
-    let clean = || -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok(())
-    };
-    clean().map_err(|source| EngineError::Folder { action: "clean up", path: folder.to_path_buf(), source })
 }
 
 /// Every snapshot in every repository below `folder`, oldest first; one repository for each generation that this disk still holds.

@@ -65,7 +65,19 @@ pub async fn gather_some(
     accept_vanished: bool,
 ) -> Result<Gathered, GatherError> {
     state_file::prepare(&config.state_dir)?;
-    let mut records = SourceRecords::load(&config.state_dir)?;
+    let mut records = match SourceRecords::load(&config.state_dir) {
+        Err(RecordsError::Damaged { path, source }) => {
+            let aside = state_file::set_aside(&config.state_dir, &path);
+            let aside = aside.map_err(|source| RecordsError::Io { path, source })?;
+            ui.warn(&format!(
+                "the record of gathered sources was damaged ({source}); it is kept as {}, and every source counts as never \
+                 complete until it is read again",
+                aside.display()
+            ));
+            SourceRecords::default()
+        }
+        records => records?,
+    };
     let site = config.site();
     let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
     for name in site.forget_all_but(&names)? {

@@ -7,7 +7,9 @@
 //! - exit code 0 means verified at rest, never only uploaded;
 //! - how the run ended is written down before the program ends, whatever happened.
 
+mod after;
 mod error;
+mod open;
 mod prepare;
 mod report;
 mod talk;
@@ -33,8 +35,9 @@ use crate::state_file;
 use crate::ui::Ui;
 use prepare::{Prepared, prepare};
 use report::Record;
-use talk::Start;
+use talk::{Judged, Start};
 
+pub use after::Healing;
 pub use error::RunError;
 
 /// By how much this machine's clock may be behind the cloud's before a deadline is taken for over. AWS refuses requests from clocks that
@@ -137,22 +140,28 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
         record.closed();
         ui.stage(&format!("Waiting for the end of run {run}"));
     } else {
+        if let Some(damage) = crossed.as_ref().err().and_then(RunError::damage) {
+            after::damaged(config, &current, &damage)?;
+        }
         crossed?;
         record.crossed();
         ui.stage("Verifying");
     }
-    let verdict = talk::await_verdict(cloud, &run).await;
-    if let Err(RunError::Bad(_) | RunError::VerdictBad(_)) = verdict {
-        journal.forget()?;
-    }
-    verdict?;
+    let judged = talk::await_verdict(cloud, &run).await?;
     record.crossed();
+    match judged {
+        Judged::Good => after::good(config, ui, &prepared, &vault, &run)?,
+        Judged::Bad(said, defects) => {
+            let healing = after::bad(config, ui, &mut journal, &vault, &run, defects.as_ref());
+            return Err(RunError::Bad { said, healing });
+        }
+    }
     Ok(RunOutcome::Verified)
 }
 
-async fn in_background(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<Prepared, RunError> {
+async fn in_background(config: &Config, password: &Secret, ui: &Ui, turned: bool) -> Result<Prepared, RunError> {
     let (config, password, ui) = (config.clone(), password.clone(), ui.clone());
-    spawn_blocking(move || prepare(&config, &password, &ui, begin_new)).await?
+    spawn_blocking(move || prepare(&config, &password, &ui, turned)).await?
 }
 
 /// Waits for the bridge, crosses it, and says so.

@@ -1,0 +1,194 @@
+//! Which local repository a run backs up into: the current one, or a new one where that can't go on. Blocks.
+//!
+//! Invariants that this module owns:
+//! - a new repository begins by itself, and says so, when there is no usable record of a current one, when its folder is gone or damaged,
+//!   and when the vault's copy of it is beyond healing. It never begins because of a wrong password, a disk that can't be read or is
+//!   full: these are errors;
+//! - a damaged repository is kept, in `state_dir/damaged`. The record that names the new one also names what is still to be set
+//!   aside, so that a crash between the two is made up for;
+//! - the new one takes over the keys of the last one, as far as they can be read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use drawbridge_wire::RepositoryId;
+
+use super::error::RunError;
+use crate::config::Config;
+use crate::engine::{EngineError, Heritage, LocalRepository};
+use crate::secret::Secret;
+use crate::state::{Current, StateError};
+use crate::state_file::set_aside;
+use crate::ui::Ui;
+use crate::verdicts::{Standing, Verdicts, VerdictsError};
+
+/// The repository to back up into. With `turned` a new one begins in any case, because the last one's generation is over.
+pub(super) fn open(
+    config: &Config,
+    password: &Secret,
+    ui: &Ui,
+    turned: bool,
+) -> Result<(Current, LocalRepository), RunError> {
+    let opening = Opening { config, password, ui };
+    let verdicts = opening.verdicts()?;
+    let Some(current) = opening.record()? else {
+        let heritage = opening.heritage_of_any()?;
+        return opening.begin(heritage.as_ref(), None);
+    };
+    let path = config.repository_dir().join(current.repository.as_str());
+    if !there(&path)? {
+        ui.warn(&format!("the local repository {} is gone, so a new one begins", current.repository));
+        return opening.begin(opening.heritage_of_any()?.as_ref(), None);
+    }
+    let opened = match LocalRepository::open(&config.repository_dir(), &current.repository, password.reveal()) {
+        Err(EngineError::Damaged { damage, .. }) => {
+            opening.tell_damage(&current.repository, &damage);
+            return opening.begin(opening.heritage_of_any()?.as_ref(), Some(current.repository));
+        }
+        opened => opened?,
+    };
+    if let Some(damage) = &current.damage {
+        opening.tell_damage(&current.repository, damage);
+        return opening.begin(Some(&opened.heritage()?), Some(current.repository));
+    }
+    let found = current.vault.as_ref().and_then(|vault| Some((vault, verdicts.of(vault)?)));
+    if let Some((vault, found)) = found.filter(|(_, found)| found.standing == Standing::BeyondHealing) {
+        ui.warn(&format!(
+            "the run {} found that nothing can mend the vault's copy {vault}: a new repository begins, and everything crosses. The old \
+             ones stay, in the vault and on this machine; look at runs/{}/verdict.json in the vault",
+            found.run, found.run
+        ));
+        return opening.begin(Some(&opened.heritage()?), None);
+    }
+    if turned {
+        return opening.begin(Some(&opened.heritage()?), None);
+    }
+    Ok((current, opened))
+}
+
+struct Opening<'a> {
+    config: &'a Config,
+    password: &'a Secret,
+    ui: &'a Ui,
+}
+
+impl Opening<'_> {
+    fn verdicts(&self) -> Result<Verdicts, RunError> {
+        match Verdicts::load(&self.config.state_dir) {
+            Err(VerdictsError::Damaged { path, source }) => {
+                let aside = self.aside(&path)?;
+                self.ui.warn(&format!(
+                    "the record of verdicts was damaged ({source}); it is kept as {}, and local repositories that were to go stay \
+                     until they are found whole again",
+                    aside.display()
+                ));
+                Ok(Verdicts::default())
+            }
+            verdicts => Ok(verdicts?),
+        }
+    }
+
+    /// The record of the current repository; finishes what was to be set aside.
+    fn record(&self) -> Result<Option<Current>, RunError> {
+        let mut current = match Current::load(&self.config.state_dir) {
+            Err(StateError::Damaged { path, source }) => {
+                let aside = self.aside(&path)?;
+                self.ui.warn(&format!(
+                    "the record of the current repository was damaged ({source}); it is kept as {}, and a new repository begins",
+                    aside.display()
+                ));
+                None
+            }
+            current => current?,
+        };
+        if let Some(current) = current.as_mut().filter(|current| current.leaving.is_some()) {
+            self.let_go(current)?;
+        }
+        Ok(current)
+    }
+
+    /// Sets aside what the record says is to go, if that hasn't been done.
+    fn let_go(&self, current: &mut Current) -> Result<(), RunError> {
+        let Some(leaving) = current.leaving.take() else { return Ok(()) };
+        let path = self.config.repository_dir().join(leaving.as_str());
+        if there(&path)? {
+            let aside = self.aside(&path)?;
+            let aside = aside.display();
+            self.ui.warn(&format!(
+                "the damaged repository is kept as {aside}: `restic -r {aside} check --read-data` tells what of it is whole; remove \
+                 it when nobody needs it any more"
+            ));
+        }
+        Ok(current.save(&self.config.state_dir)?)
+    }
+
+    fn tell_damage(&self, repository: &RepositoryId, damage: &str) {
+        self.ui.warn(&format!(
+            "the local repository {repository} is damaged: {damage}. A new repository begins, and everything crosses; what has \
+             crossed before stays in the vault"
+        ));
+    }
+
+    fn begin(
+        &self,
+        heritage: Option<&Heritage>,
+        leaving: Option<RepositoryId>,
+    ) -> Result<(Current, LocalRepository), RunError> {
+        let (folder, password) = (self.config.repository_dir(), self.password.reveal());
+        let repository = match heritage {
+            Some(heritage) => LocalRepository::succeed(&folder, password, heritage)?,
+            None => LocalRepository::create(&folder, password)?,
+        };
+        let mut current = Current { leaving, ..Current::of(repository.id().clone()) };
+        current.save(&self.config.state_dir)?;
+        self.ui.note(&format!("began the local repository {}", repository.id()));
+        match heritage.map(Heritage::passwords) {
+            Some(more) if more > 1 => self.ui.note(&format!("it opens with all {more} passwords of the last one")),
+            Some(_) => {}
+            None if current.leaving.is_some() => self.ui.warn(
+                "its keys could not be taken over from the last one: it opens with the password in the password file and no \
+                 other; `drawbridge key add` adds a recovery password",
+            ),
+            None => {}
+        }
+        self.let_go(&mut current)?;
+        Ok((current, repository))
+    }
+
+    /// What the latest repository leaves that is here and opens. Without a record that is the best guess at the last one.
+    fn heritage_of_any(&self) -> Result<Option<Heritage>, RunError> {
+        let folder = self.config.repository_dir();
+        let unreadable = |source| EngineError::Folder { action: "list", path: folder.clone(), source };
+        let listed = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            listed => listed.and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(unreadable)?,
+        };
+        let mut ids: Vec<_> = listed
+            .iter()
+            .filter_map(|entry| {
+                let begun = entry.path().join("config").metadata().and_then(|meta| meta.modified()).ok();
+                Some((begun, entry.file_name().to_str()?.parse::<RepositoryId>().ok()?))
+            })
+            .collect();
+        ids.sort_unstable();
+        for (_, id) in ids.into_iter().rev() {
+            match LocalRepository::open(&folder, &id, self.password.reveal()) {
+                Ok(repository) => return Ok(Some(repository.heritage()?)),
+                Err(EngineError::Damaged { .. } | EngineError::WrongPassword { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
+    }
+
+    fn aside(&self, what: &Path) -> Result<PathBuf, RunError> {
+        set_aside(&self.config.state_dir, what)
+            .map_err(|source| EngineError::Folder { action: "set aside", path: what.to_path_buf(), source }.into())
+    }
+}
+
+/// A folder that can't be looked at isn't one that is gone.
+fn there(path: &Path) -> Result<bool, RunError> {
+    path.try_exists()
+        .map_err(|source| EngineError::Folder { action: "look at", path: path.to_path_buf(), source }.into())
+}
