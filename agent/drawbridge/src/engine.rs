@@ -164,6 +164,16 @@ impl LocalRepository {
         })
     }
 
+    /// Takes a snapshot back, as if it hadn't been made. What only it refers to stays, and harms nobody.
+    ///
+    /// # Errors
+    /// When it can't be removed.
+    pub fn take_back(&self, snapshot: &str) -> Result<(), EngineError> {
+        let failed = self.failed("take a snapshot back from");
+        let id = snapshot.parse::<Id>().map_err(&failed)?;
+        self.repository.delete_snapshots(&[id.into()]).map_err(&failed)
+    }
+
     /// Every snapshot, oldest first.
     ///
     /// # Errors

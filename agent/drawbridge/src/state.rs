@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::state_file::{self, Damage, ReadError};
+use crate::verdicts::Verdicts;
 
 const CURRENT: &str = "current.json";
 
@@ -53,9 +54,15 @@ pub struct Current {
     /// What a run has found wrong with the local repository, in words: the next one begins a new repository.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damage: Option<String>,
+    /// The repository that a rotation of the keys has made: the next run backs up into it, if the password file's password opens it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<RepositoryId>,
     /// The damaged repository that gives way to this one, until it has been set aside.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leaving: Option<RepositoryId>,
+    /// What was found of the vault's repositories, this one's and others'.
+    #[serde(default, skip_serializing_if = "Verdicts::is_empty")]
+    pub verdicts: Verdicts,
 }
 
 impl Current {
@@ -78,8 +85,14 @@ impl Current {
 
     /// A repository that nothing is known of but that it is there.
     #[must_use]
-    pub const fn of(repository: RepositoryId) -> Self {
-        Self { repository, vault: None, damage: None, leaving: None }
+    pub fn of(repository: RepositoryId) -> Self {
+        Self { repository, vault: None, damage: None, next: None, leaving: None, verdicts: Verdicts::default() }
+    }
+
+    /// The local repositories that runs back up into, now or next.
+    #[must_use]
+    pub fn in_use(&self) -> Vec<&RepositoryId> {
+        [Some(&self.repository), self.next.as_ref()].into_iter().flatten().collect()
     }
 
     /// Replaces the record in `state_dir`.

@@ -1,4 +1,4 @@
-//! What `verify` last found of each of the vault's repositories: `state_dir/verdicts.json`.
+//! What `verify` last found of each of the vault's repositories: a part of `state_dir/current.json`.
 //!
 //! Invariants that this module owns:
 //! - a good verdict is written down with the snapshots that the vault held whole then; any other verdict takes it back in the same
@@ -6,44 +6,17 @@
 //! - a repository that is beyond healing stays so, whichever repository becomes current again, for example because the machine was
 //!   set back to an earlier state.
 //!
-//! A record that is lost or older than the vault costs time and room: a repository is found to be beyond healing once more, or local
-//! copies stay that could go.
+//! They stand in the same file as the current repository so that one can't be older than the other. A record that is lost or
+//! older than the vault then costs time and room: a repository is found to be beyond healing once more, or local copies stay that
+//! could go.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::{Path, PathBuf};
 
 use drawbridge_wire::{Manifest, ObjectKind, RepositoryId, RunId, Sha256Digest, Timestamp, VaultRepository};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
-
-use crate::state_file::{self, Damage, ReadError};
-
-const VERDICTS: &str = "verdicts.json";
 
 /// How many of the vault's repositories are remembered: two years of monthly ones. Of earlier ones there is no local copy.
 const MOST: usize = 24;
-
-/// The record can't be used.
-#[derive(Debug, Error)]
-pub enum VerdictsError {
-    /// Reading or writing failed.
-    #[error("the record of verdicts, {}, can't be read or written", path.display())]
-    Io {
-        /// The record.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// It isn't what this program writes.
-    #[error("the record of verdicts, {}, is damaged: the next run sets it aside and begins a new one", path.display())]
-    Damaged {
-        /// The record.
-        path: PathBuf,
-        /// In what way.
-        source: Damage,
-    },
-}
 
 /// What was last found of each repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,26 +51,10 @@ pub enum Standing {
 }
 
 impl Verdicts {
-    /// The record in `state_dir`; empty before the first verdict.
-    ///
-    /// # Errors
-    /// When it is there and can't be read or understood.
-    pub fn load(state_dir: &Path) -> Result<Self, VerdictsError> {
-        let path = || state_dir.join(VERDICTS);
-        match state_file::read_json(state_dir, VERDICTS) {
-            Ok(verdicts) => Ok(verdicts.unwrap_or_default()),
-            Err(ReadError::Io(source)) => Err(VerdictsError::Io { path: path(), source }),
-            Err(ReadError::Damaged(source)) => Err(VerdictsError::Damaged { path: path(), source }),
-        }
-    }
-
-    /// Replaces the record in `state_dir`.
-    ///
-    /// # Errors
-    /// When it can't be written; the old one stays then.
-    pub fn save(&self, state_dir: &Path) -> Result<(), VerdictsError> {
-        state_file::write_json(state_dir, VERDICTS, self)
-            .map_err(|source| VerdictsError::Io { path: state_dir.join(VERDICTS), source })
+    /// Whether there was none yet.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Notes what `run` found of `repository`.
@@ -161,18 +118,15 @@ mod tests {
 
     #[test]
     fn a_good_verdict_covers_its_snapshots_until_another_one_takes_it_back() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut verdicts = Verdicts::load(dir.path()).unwrap();
+        let mut verdicts = Verdicts::default();
         let id = "0123456789abcdef".parse().unwrap();
         noted(&mut verdicts, OURS, 1, Standing::Good { snapshots: snapshots(&[1, 2]) });
-        verdicts.save(dir.path()).unwrap();
-        let mut verdicts = Verdicts::load(dir.path()).unwrap();
+        let json = serde_json::to_string(&verdicts).unwrap();
+        assert_eq!(serde_json::from_str::<Verdicts>(&json).unwrap(), verdicts);
         assert_eq!(verdicts.uncovered(&id, &snapshots(&[1, 2, 3])), snapshots(&[3]));
         assert_eq!(verdicts.uncovered(&"ffffffffffffffff".parse().unwrap(), &snapshots(&[1])), snapshots(&[1]));
         for standing in [Standing::Bad, Standing::BeyondHealing] {
             noted(&mut verdicts, OURS, 2, standing.clone());
-            verdicts.save(dir.path()).unwrap();
-            let verdicts = Verdicts::load(dir.path()).unwrap();
             assert_eq!(verdicts.of(&OURS.parse().unwrap()).unwrap().standing, standing);
             assert_eq!(verdicts.uncovered(&id, &snapshots(&[1])), snapshots(&[1]));
         }

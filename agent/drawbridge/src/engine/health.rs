@@ -49,7 +49,9 @@ impl LocalRepository {
     /// When something that is there can't be read.
     pub fn diagnose(&self, error: EngineError) -> Result<EngineError, EngineError> {
         let EngineError::Repository { source, .. } = &error else { return Ok(error) };
-        if source.io().is_some_and(|io| io.kind() != io::ErrorKind::NotFound) {
+        // What is missing or shorter than it should be may be damage; anything else that the system says is its own reason.
+        let may_be_damage = |io: &io::Error| matches!(io.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof);
+        if source.io().is_some_and(|io| !may_be_damage(io)) {
             return Ok(error);
         }
         let damage = match examine(&self.path)? {

@@ -2,17 +2,16 @@
 
 use std::fmt;
 
-use drawbridge_wire::{Defects, RunId, Timestamp, VaultRepository};
+use drawbridge_wire::{Defects, Manifest, RunId, Timestamp, VaultRepository};
 
 use super::error::RunError;
-use super::prepare::Prepared;
 use crate::config::Config;
 use crate::gather::in_one_line;
 use crate::journal::Journal;
 use crate::retire::retire;
 use crate::state::Current;
 use crate::ui::Ui;
-use crate::verdicts::{Standing, Verdicts};
+use crate::verdicts::Standing;
 
 /// What the next run does about a bad verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,14 +60,14 @@ impl Healing {
 pub(super) fn bad(
     config: &Config,
     ui: &Ui,
-    journal: &mut Journal,
+    (current, journal): (&mut Current, &mut Journal),
     vault: &VaultRepository,
     run: &RunId,
     defects: Option<&Defects>,
 ) -> Healing {
     let healing = Healing::of(defects);
     let standing = if healing == Healing::Anew { Standing::BeyondHealing } else { Standing::Bad };
-    let mut written = remember(config, vault, run, standing).map(drop);
+    let mut written = remember(config, current, vault, run, standing);
     if written.is_ok() {
         written = match (healing, defects) {
             (Healing::Again(_), Some(defects)) => journal.take_back(&defects.missing).map(drop).map_err(RunError::from),
@@ -89,12 +88,13 @@ pub(super) fn bad(
 pub(super) fn good(
     config: &Config,
     ui: &Ui,
-    prepared: &Prepared,
+    current: &mut Current,
+    manifest: &Manifest,
     vault: &VaultRepository,
     run: &RunId,
 ) -> Result<(), RunError> {
-    let verdicts = remember(config, vault, run, Standing::good(&prepared.manifest))?;
-    match retire(&config.state_dir, &config.repository_dir(), &[&vault.id()], &verdicts) {
+    remember(config, current, vault, run, Standing::good(manifest))?;
+    match retire(&config.state_dir, &config.repository_dir(), &current.in_use(), &current.verdicts) {
         Ok(gone) => gone.iter().for_each(|gone| {
             ui.note(&format!("removed the local repository {gone}: the vault holds every snapshot of it, verified at rest"));
         }),
@@ -110,11 +110,15 @@ pub(super) fn damaged(config: &Config, current: &Current, damage: &str) -> Resul
     Ok(Current { damage, ..current.clone() }.save(&config.state_dir)?)
 }
 
-fn remember(config: &Config, vault: &VaultRepository, run: &RunId, standing: Standing) -> Result<Verdicts, RunError> {
-    let mut verdicts = Verdicts::load(&config.state_dir)?;
-    verdicts.note(vault, run, Timestamp::now(), standing);
-    verdicts.save(&config.state_dir)?;
-    Ok(verdicts)
+fn remember(
+    config: &Config,
+    current: &mut Current,
+    vault: &VaultRepository,
+    run: &RunId,
+    standing: Standing,
+) -> Result<(), RunError> {
+    current.verdicts.note(vault, run, Timestamp::now(), standing);
+    Ok(current.save(&config.state_dir)?)
 }
 
 #[cfg(test)]

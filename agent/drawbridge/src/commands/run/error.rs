@@ -16,7 +16,6 @@ use crate::state::StateError;
 use crate::state_file::StateDirError;
 use crate::stock::StockError;
 use crate::ui::human_bytes;
-use crate::verdicts::VerdictsError;
 
 /// Why a run failed.
 #[derive(Debug, Error)]
@@ -42,9 +41,6 @@ pub enum RunError {
     /// Which one it is.
     #[error(transparent)]
     State(#[from] StateError),
-    /// What was found of the vault.
-    #[error(transparent)]
-    Verdicts(#[from] VerdictsError),
     /// What has been acknowledged.
     #[error(transparent)]
     Journal(#[from] JournalError),

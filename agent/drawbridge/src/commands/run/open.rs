@@ -20,36 +20,42 @@ use crate::secret::Secret;
 use crate::state::{Current, StateError};
 use crate::state_file::set_aside;
 use crate::ui::Ui;
-use crate::verdicts::{Standing, Verdicts, VerdictsError};
+use crate::verdicts::{Standing, Verdicts};
 
-/// The repository to back up into. With `turned` a new one begins in any case, because the last one's generation is over.
+/// The generation that a repository belongs to is over.
+#[derive(Debug, Clone)]
+pub(super) struct Turned {
+    /// The snapshot that was made in it before that was known: no run will carry it, and the next repository begins with the same.
+    pub(super) snapshot: String,
+}
+
+/// The repository to back up into; a new one in any case where the last one's generation is over.
 pub(super) fn open(
     config: &Config,
     password: &Secret,
     ui: &Ui,
-    turned: bool,
+    turned: Option<&Turned>,
 ) -> Result<(Current, LocalRepository), RunError> {
     let opening = Opening { config, password, ui };
-    let verdicts = opening.verdicts()?;
+    let folder = config.repository_dir();
     let Some(current) = opening.record()? else {
-        let heritage = opening.heritage_of_any()?;
-        return opening.begin(heritage.as_ref(), None);
+        return opening.begin(opening.heritage_of_any()?.as_ref(), Verdicts::default(), None);
     };
-    let path = config.repository_dir().join(current.repository.as_str());
-    if !there(&path)? {
-        ui.warn(&format!("the local repository {} is gone, so a new one begins", current.repository));
-        return opening.begin(opening.heritage_of_any()?.as_ref(), None);
+    let (id, verdicts) = (current.repository.clone(), current.verdicts.clone());
+    if !there(&folder.join(id.as_str()))? {
+        ui.warn(&format!("the local repository {id} is gone, so a new one begins"));
+        return opening.begin(opening.heritage_of_any()?.as_ref(), verdicts, None);
     }
-    let opened = match LocalRepository::open(&config.repository_dir(), &current.repository, password.reveal()) {
+    let opened = match LocalRepository::open(&folder, &id, password.reveal()) {
         Err(EngineError::Damaged { damage, .. }) => {
-            opening.tell_damage(&current.repository, &damage);
-            return opening.begin(opening.heritage_of_any()?.as_ref(), Some(current.repository));
+            opening.tell_damage(&id, &damage);
+            return opening.begin(opening.heritage_of_any()?.as_ref(), verdicts, Some(id));
         }
         opened => opened?,
     };
     if let Some(damage) = &current.damage {
-        opening.tell_damage(&current.repository, damage);
-        return opening.begin(Some(&opened.heritage()?), Some(current.repository));
+        opening.tell_damage(&id, damage);
+        return opening.begin(Some(&opened.heritage()?), verdicts, Some(id));
     }
     let found = current.vault.as_ref().and_then(|vault| Some((vault, verdicts.of(vault)?)));
     if let Some((vault, found)) = found.filter(|(_, found)| found.standing == Standing::BeyondHealing) {
@@ -58,10 +64,12 @@ pub(super) fn open(
              ones stay, in the vault and on this machine; look at runs/{}/verdict.json in the vault",
             found.run, found.run
         ));
-        return opening.begin(Some(&opened.heritage()?), None);
+        return opening.begin(Some(&opened.heritage()?), verdicts, None);
     }
-    if turned {
-        return opening.begin(Some(&opened.heritage()?), None);
+    if let Some(Turned { snapshot }) = turned {
+        let begun = opening.begin(Some(&opened.heritage()?), verdicts, None)?;
+        opened.take_back(snapshot)?;
+        return Ok(begun);
     }
     Ok((current, opened))
 }
@@ -73,28 +81,14 @@ struct Opening<'a> {
 }
 
 impl Opening<'_> {
-    fn verdicts(&self) -> Result<Verdicts, RunError> {
-        match Verdicts::load(&self.config.state_dir) {
-            Err(VerdictsError::Damaged { path, source }) => {
-                let aside = self.aside(&path)?;
-                self.ui.warn(&format!(
-                    "the record of verdicts was damaged ({source}); it is kept as {}, and local repositories that were to go stay \
-                     until they are found whole again",
-                    aside.display()
-                ));
-                Ok(Verdicts::default())
-            }
-            verdicts => Ok(verdicts?),
-        }
-    }
-
     /// The record of the current repository; finishes what was to be set aside.
     fn record(&self) -> Result<Option<Current>, RunError> {
         let mut current = match Current::load(&self.config.state_dir) {
             Err(StateError::Damaged { path, source }) => {
                 let aside = self.aside(&path)?;
                 self.ui.warn(&format!(
-                    "the record of the current repository was damaged ({source}); it is kept as {}, and a new repository begins",
+                    "the record of the current repository was damaged ({source}); it is kept as {}, and a new repository begins, for \
+                     nothing says any more what the vault has of the last one",
                     aside.display()
                 ));
                 None
@@ -132,6 +126,7 @@ impl Opening<'_> {
     fn begin(
         &self,
         heritage: Option<&Heritage>,
+        verdicts: Verdicts,
         leaving: Option<RepositoryId>,
     ) -> Result<(Current, LocalRepository), RunError> {
         let (folder, password) = (self.config.repository_dir(), self.password.reveal());
@@ -139,7 +134,7 @@ impl Opening<'_> {
             Some(heritage) => LocalRepository::succeed(&folder, password, heritage)?,
             None => LocalRepository::create(&folder, password)?,
         };
-        let mut current = Current { leaving, ..Current::of(repository.id().clone()) };
+        let mut current = Current { leaving, verdicts, ..Current::of(repository.id().clone()) };
         current.save(&self.config.state_dir)?;
         self.ui.note(&format!("began the local repository {}", repository.id()));
         match heritage.map(Heritage::passwords) {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::after;
 use super::error::RunError;
-use super::open::open;
+use super::open::{Turned, open};
 use crate::config::Config;
 use crate::engine::{BackupSummary, EngineError, LocalRepository, measure};
 use crate::gather::Origins;
@@ -31,13 +31,18 @@ pub(super) struct Prepared {
 
 /// Backs the mirror up, into the current repository or a new one. A repository that proves to be damaged on the way gives way to a new
 /// one, once: should that be damaged as well, the disk is.
-pub(super) fn prepare(config: &Config, password: &Secret, ui: &Ui, turned: bool) -> Result<Prepared, RunError> {
+pub(super) fn prepare(
+    config: &Config,
+    password: &Secret,
+    ui: &Ui,
+    turned: Option<&Turned>,
+) -> Result<Prepared, RunError> {
     let (current, repository) = open(config, password, ui, turned)?;
     match back_up(config, ui, &current, &repository) {
         Err(error) => {
             let Some(damage) = error.damage() else { return Err(error) };
             after::damaged(config, &current, &damage)?;
-            let (current, repository) = open(config, password, ui, false)?;
+            let (current, repository) = open(config, password, ui, None)?;
             back_up(config, ui, &current, &repository)
         }
         prepared => prepared,
