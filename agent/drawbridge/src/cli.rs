@@ -60,6 +60,8 @@ pub enum Command {
     },
     /// List what can be restored from the local repository
     Snapshots,
+    /// Add, list, remove or rotate the passwords that open the backups
+    Key(commands::key::KeyArgs),
     /// Tell how the last run went and how old each source is
     Status,
 }
@@ -87,6 +89,7 @@ pub async fn run(cli: &Cli, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Gather(args) => commands::gather::gather(&config, ui, args).await?,
         Command::Diff { sources } => commands::diff::diff(&config, ui, sources).await?,
         Command::Snapshots => commands::snapshots::snapshots(&config, ui).await?,
+        Command::Key(args) => commands::key::key(&config, ui, args).await?,
         Command::Status => commands::status::status(&config, ui, Timestamp::now())?,
     })
 }

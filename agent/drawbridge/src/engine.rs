@@ -10,6 +10,7 @@
 mod begin;
 mod error;
 pub mod health;
+mod keys;
 mod meter;
 mod read;
 mod source;
@@ -32,6 +33,7 @@ use serde::Serialize;
 
 pub use begin::Heritage;
 pub use error::{EngineError, EngineFailure};
+pub use keys::{KeyInfo, key_ids};
 pub use meter::Advance;
 use meter::Meter;
 pub use read::{EntryFacts, EntryKind, PART_BYTES, Snapshot, SnapshotEntry};
@@ -266,22 +268,29 @@ fn digest(id: &Id) -> Result<Sha256Digest, EngineError> {
     Ok(id.to_hex().as_str().parse()?)
 }
 
+/// The ids of the repositories in `folder`.
+///
+/// # Errors
+/// When it can't be read.
+pub fn repositories(folder: &Path) -> Result<Vec<RepositoryId>, EngineError> {
+    let error = |source| EngineError::Folder { action: "list", path: folder.to_path_buf(), source };
+    let listed = match fs::read_dir(folder) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(error)?,
+    };
+    let mut ids: Vec<RepositoryId> = listed.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    ids.sort_unstable();
+    Ok(ids)
+}
+
 /// Every snapshot in every repository below `folder`, oldest first; one repository for each generation that this disk still holds.
 ///
 /// # Errors
 /// When a repository can't be read.
 pub fn list_snapshots(folder: &Path, password: &str) -> Result<Vec<SnapshotInfo>, EngineError> {
-    let error = |source| EngineError::Folder { action: "list", path: folder.to_path_buf(), source };
     let mut snapshots = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(snapshots),
-        entries => entries.map_err(error)?,
-    };
-    for entry in entries {
-        let name = entry.map_err(error)?.file_name();
-        if let Some(id) = name.to_str().and_then(|name| name.parse::<RepositoryId>().ok()) {
-            snapshots.extend(LocalRepository::open(folder, &id, password)?.snapshots()?);
-        }
+    for id in repositories(folder)? {
+        snapshots.extend(LocalRepository::open(folder, &id, password)?.snapshots()?);
     }
     snapshots.sort_by_key(|snapshot| snapshot.time);
     Ok(snapshots)

@@ -10,7 +10,7 @@
 
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -109,8 +109,18 @@ pub fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> io::Result<
 /// # Errors
 /// When any step fails; the old file stays then.
 pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+    replace_owned(dir, name, bytes, None)
+}
+
+/// As [`replace`], with the user and group that the file is to belong to.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_owned(dir: &Path, name: &str, bytes: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.new"));
-    let written = write_anew(&temporary, bytes).and_then(|()| fs::rename(&temporary, dir.join(name)));
+    let owned = || owner.map_or(Ok(()), |(user, group)| chown(&temporary, Some(user), Some(group)));
+    let written =
+        write_anew(&temporary, bytes).and_then(|()| owned()).and_then(|()| fs::rename(&temporary, dir.join(name)));
     if let Err(error) = written {
         // What is left of it would take room that a full disk needs; the next attempt replaces it anyway.
         let _left = fs::remove_file(&temporary);

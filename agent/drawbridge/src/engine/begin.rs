@@ -41,6 +41,11 @@ impl Heritage {
     pub fn passwords(&self) -> usize {
         self.files.len()
     }
+
+    /// The key files, by name.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.files.iter().map(|(name, content)| (name.as_str(), content.as_slice()))
+    }
 }
 
 impl LocalRepository {

@@ -8,14 +8,13 @@
 //!   aside, so that a crash between the two is made up for;
 //! - the new one takes over the keys of the last one, as far as they can be read.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use drawbridge_wire::RepositoryId;
 
 use super::error::RunError;
 use crate::config::Config;
-use crate::engine::{EngineError, Heritage, LocalRepository};
+use crate::engine::{EngineError, Heritage, LocalRepository, repositories};
 use crate::secret::Secret;
 use crate::state::{Current, StateError};
 use crate::state_file::set_aside;
@@ -40,6 +39,10 @@ pub(super) fn open(
     let folder = config.repository_dir();
     let Some(current) = opening.record()? else {
         return opening.begin(opening.heritage_of_any()?.as_ref(), Verdicts::default(), None);
+    };
+    let current = match opening.rotated(current)? {
+        Rotation::Over(current, repository) => return Ok((current, repository)),
+        Rotation::None(current) => current,
     };
     let (id, verdicts) = (current.repository.clone(), current.verdicts.clone());
     if !there(&folder.join(id.as_str()))? {
@@ -72,6 +75,14 @@ pub(super) fn open(
         return Ok(begun);
     }
     Ok((current, opened))
+}
+
+/// What became of a rotation of the keys.
+enum Rotation {
+    /// There was none, or it didn't come to its end.
+    None(Current),
+    /// The repository that it has made is the current one from now on.
+    Over(Current, LocalRepository),
 }
 
 struct Opening<'a> {
@@ -116,6 +127,37 @@ impl Opening<'_> {
         Ok(current.save(&self.config.state_dir)?)
     }
 
+    /// Goes on with the repository that a rotation has made, if the password that opens it is in force.
+    fn rotated(&self, mut current: Current) -> Result<Rotation, RunError> {
+        let Some(next) = current.next.take() else { return Ok(Rotation::None(current)) };
+        let folder = self.config.repository_dir();
+        let opened = if there(&folder.join(next.as_str()))? {
+            LocalRepository::open(&folder, &next, self.password.reveal())
+        } else {
+            Err(EngineError::Damaged { path: folder.join(next.as_str()), damage: "it is gone".to_owned() })
+        };
+        match opened {
+            Ok(repository) => {
+                let current = Current { verdicts: current.verdicts, ..Current::of(next) };
+                current.save(&self.config.state_dir)?;
+                self.ui.note(&format!("the keys were rotated, so the repository {} begins; everything crosses", current.repository));
+                Ok(Rotation::Over(current, repository))
+            }
+            Err(EngineError::WrongPassword { .. }) => {
+                current.save(&self.config.state_dir)?;
+                self.ui.warn("a rotation of the keys was cut off before it replaced the password: nothing has changed, rotate again");
+                Ok(Rotation::None(current))
+            }
+            // Nothing was in it yet, and the old master key is not to be used any more.
+            Err(EngineError::Damaged { damage, .. }) => {
+                self.ui.warn(&format!("the repository that the rotation of the keys has made can't be used ({damage}): another begins"));
+                let (current, repository) = self.begin(None, current.verdicts, None)?;
+                Ok(Rotation::Over(current, repository))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn tell_damage(&self, repository: &RepositoryId, damage: &str) {
         self.ui.warn(&format!(
             "the local repository {repository} is damaged: {damage}. A new repository begins, and everything crosses; what has \
@@ -153,18 +195,8 @@ impl Opening<'_> {
     /// What the latest repository leaves that is here and opens. Without a record that is the best guess at the last one.
     fn heritage_of_any(&self) -> Result<Option<Heritage>, RunError> {
         let folder = self.config.repository_dir();
-        let unreadable = |source| EngineError::Folder { action: "list", path: folder.clone(), source };
-        let listed = match fs::read_dir(&folder) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            listed => listed.and_then(Iterator::collect::<std::io::Result<Vec<_>>>).map_err(unreadable)?,
-        };
-        let mut ids: Vec<_> = listed
-            .iter()
-            .filter_map(|entry| {
-                let begun = entry.path().join("config").metadata().and_then(|meta| meta.modified()).ok();
-                Some((begun, entry.file_name().to_str()?.parse::<RepositoryId>().ok()?))
-            })
-            .collect();
+        let begun = |id: &RepositoryId| folder.join(id.as_str()).join("config").metadata().and_then(|meta| meta.modified()).ok();
+        let mut ids: Vec<_> = repositories(&folder)?.into_iter().map(|id| (begun(&id), id)).collect();
         ids.sort_unstable();
         for (_, id) in ids.into_iter().rev() {
             match LocalRepository::open(&folder, &id, self.password.reveal()) {
