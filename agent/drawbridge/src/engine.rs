@@ -278,7 +278,8 @@ pub fn repositories(folder: &Path) -> Result<Vec<RepositoryId>, EngineError> {
         Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         listed => listed.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(error)?,
     };
-    let mut ids: Vec<RepositoryId> = listed.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    let mut ids: Vec<RepositoryId> =
+        listed.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
     ids.sort_unstable();
     Ok(ids)
 }

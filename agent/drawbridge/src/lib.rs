@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod commands;
 pub mod config;
 pub mod cross;
+pub mod disk;
 pub mod engine;
 pub mod exit;
 pub mod gather;

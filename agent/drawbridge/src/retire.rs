@@ -89,7 +89,8 @@ pub fn retire(
         fs::rename(&path, &leaving).and_then(|()| sync_folder(folder)).map_err(failed("rename", &path))?;
         fs::remove_dir_all(&leaving).map_err(failed("remove", &leaving))?;
         for (vault, _) in verdicts.of_local(&repository) {
-            journal::remove(state_dir, vault).map_err(|error| failed("remove the journal of", &path)(io::Error::other(error)))?;
+            journal::remove(state_dir, vault)
+                .map_err(|error| failed("remove the journal of", &path)(io::Error::other(error)))?;
         }
         gone.push(repository);
     }
@@ -202,5 +203,4 @@ mod tests {
         assert_eq!(place.retire(&Verdicts::default()), [UNKNOWN]);
         assert_eq!(place.left(), [CURRENT]);
     }
-
 }

@@ -220,7 +220,8 @@ mod tests {
             write_json(dir.path(), "x.json", &values(numbers)).unwrap();
             assert_eq!(read_json::<Values>(dir.path(), "x.json").unwrap(), Some(values(numbers)));
             // Others may read it, too.
-            let read: serde_json::Value = serde_json::from_slice(&fs::read(dir.path().join("x.json")).unwrap()).unwrap();
+            let read: serde_json::Value =
+                serde_json::from_slice(&fs::read(dir.path().join("x.json")).unwrap()).unwrap();
             assert_eq!(read.as_object().unwrap().len(), numbers.len() + 1);
         }
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

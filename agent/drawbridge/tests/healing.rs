@@ -200,7 +200,8 @@ async fn neither_a_wrong_password_nor_an_unreadable_disk_begins_a_new_repository
         let path = site.repository().join(site.one_of(part));
         let strace = drawbridge_peers::need("strace", "strace");
         // A sector that can't be read.
-        let bad_sector = ["-f", "-qq", "-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", "inject=openat:error=EIO"];
+        let bad_sector =
+            ["-f", "-qq", "-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", "inject=openat:error=EIO"];
         let run = site.wait(site.spawn_under(&[&[strace.to_str().unwrap()], &bad_sector[..]].concat(), &["run"])).await;
         run.assert(1, "os error 5");
     }

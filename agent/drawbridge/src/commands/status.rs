@@ -147,7 +147,10 @@ fn damaged(state_dir: &Path) -> Vec<PathBuf> {
 fn write_kept(f: &mut fmt::Formatter<'_>, kept: &Kept) -> fmt::Result {
     let Kept { repository, uncovered, snapshots, beyond_healing } = kept;
     let are = if *uncovered == 1 { "is" } else { "are" };
-    write!(f, "kept        repository {repository}: {uncovered} of its {snapshots} snapshots {are} not known to be whole in the vault")?;
+    write!(
+        f,
+        "kept        repository {repository}: {uncovered} of its {snapshots} snapshots {are} not known to be whole in the vault"
+    )?;
     if *beyond_healing {
         write!(f, ", whose copy nothing can mend")?;
     }

@@ -34,7 +34,9 @@ pub enum CrossError {
         source: io::Error,
     },
     /// An object of the local repository isn't what was written. No attempt would help.
-    #[error("the local repository is damaged: {damage}; the next run begins a new repository and keeps the damaged one aside")]
+    #[error(
+        "the local repository is damaged: {damage}; the next run begins a new repository and keeps the damaged one aside"
+    )]
     Damaged {
         /// Which file, and how.
         damage: Damage,

@@ -82,7 +82,8 @@ impl LocalRepository {
             }
             Ok(files)
         };
-        let files = read().map_err(|source| EngineError::Folder { action: "read the keys in", path: folder, source })?;
+        let files =
+            read().map_err(|source| EngineError::Folder { action: "read the keys in", path: folder, source })?;
         Ok(Heritage { master: self.repository.key(), files })
     }
 

@@ -50,7 +50,8 @@ impl LocalRepository {
     pub fn diagnose(&self, error: EngineError) -> Result<EngineError, EngineError> {
         let EngineError::Repository { source, .. } = &error else { return Ok(error) };
         // What is missing or shorter than it should be may be damage; anything else that the system says is its own reason.
-        let may_be_damage = |io: &io::Error| matches!(io.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof);
+        let may_be_damage =
+            |io: &io::Error| matches!(io.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof);
         if source.io().is_some_and(|io| !may_be_damage(io)) {
             return Ok(error);
         }

@@ -16,6 +16,7 @@ pub(crate) use records::Troubles;
 pub use records::{RecordsError, SourceRecord, SourceRecords, Trouble};
 
 use crate::config::Config;
+use crate::disk;
 use crate::state_file::{self, StateDirError};
 use crate::ui::Ui;
 use tell::Telling;
@@ -87,6 +88,13 @@ pub async fn gather_some(
     let telling: Arc<dyn Listener> = Arc::new(Telling::new(ui, &records));
     let sources: Vec<Source> = sources.iter().copied().cloned().collect();
     let summary = drawbridge_gather::gather(&site, &sources, &settings, &telling).await?;
+    if summary
+        .sources
+        .iter()
+        .any(|source| matches!(&source.state, SourceState::Failed { error } if disk::says_full(error)))
+    {
+        ui.warn(&disk::advice(&config.state_dir));
+    }
     let now = Timestamp::now();
     summary.sources.iter().for_each(|source| records.note(source, now));
     records.retain(|name| names.contains(&name));

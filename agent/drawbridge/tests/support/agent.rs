@@ -117,7 +117,8 @@ impl Site {
         let file = self.source("log-0");
         let target = tempfile::tempdir().unwrap();
         let mirrored = Path::new("/here").join(file.strip_prefix("/").unwrap());
-        let only = ["restore", "latest", "--include", mirrored.to_str().unwrap(), "--target", target.path().to_str().unwrap()];
+        let only =
+            ["restore", "latest", "--include", mirrored.to_str().unwrap(), "--target", target.path().to_str().unwrap()];
         restic(copy.path(), PASSWORD, &only);
         let restored = fs::read(target.path().join(mirrored.strip_prefix("/").unwrap())).unwrap();
         assert!(restored == fs::read(file).unwrap(), "the last snapshot holds another log");

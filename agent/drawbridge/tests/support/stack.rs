@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drawbridge_wire::{
-    BoxConfig, Defects, Failure, Generation, Manifest, Report, ReportAnswer, ReportRequest, RunId, SessionAnswer, SessionRequest,
-    Sha256Digest, Site, StartAnswer, StartRequest, Timestamp, VaultRepository, Verdict, VerdictSummary,
+    BoxConfig, Defects, Failure, Generation, Manifest, Report, ReportAnswer, ReportRequest, RunId, SessionAnswer,
+    SessionRequest, Sha256Digest, Site, StartAnswer, StartRequest, Timestamp, VaultRepository, Verdict, VerdictSummary,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -310,16 +310,20 @@ fn verify(vault: &MemoryVault, run: &RunId, repository: &VaultRepository) -> Ses
     for object in manifest.objects() {
         match vault.get(&format!("{home}{}", object.name().path())) {
             None => missing.push(object.name()),
-            Some(content) => wrong += u64::from(Sha256Digest::from_bytes(Sha256::digest(&content).into()) != object.digest()),
+            Some(content) => {
+                wrong += u64::from(Sha256Digest::from_bytes(Sha256::digest(&content).into()) != object.digest())
+            }
         }
     }
     let manifests = keys.iter().filter(|key| key.ends_with("/manifest.json")).map(|key| manifest_of(key));
     let declared: HashSet<String> = manifests
         .flat_map(|manifest| manifest.objects().iter().map(|object| object.name().path()).collect::<Vec<_>>())
         .collect();
-    let undeclared = keys.iter().filter_map(|key| key.strip_prefix(&home)).filter(|path| !declared.contains(*path)).count();
+    let undeclared =
+        keys.iter().filter_map(|key| key.strip_prefix(&home)).filter(|path| !declared.contains(*path)).count();
     if missing.is_empty() && wrong == 0 && undeclared == 0 {
-        let (objects, bytes) = (manifest.objects().len() as u64, manifest.objects().iter().map(|object| object.size()).sum());
+        let (objects, bytes) =
+            (manifest.objects().len() as u64, manifest.objects().iter().map(|object| object.size()).sum());
         let verdict =
             VerdictSummary { verdict: Verdict::Good, objects, bytes, missing: 0, wrong: 0, unlocked: 0, undeclared: 0 };
         return SessionAnswer::Verified { verdict };

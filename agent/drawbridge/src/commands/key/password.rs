@@ -42,7 +42,9 @@ pub enum NewPasswordError {
     #[error(transparent)]
     Random(#[from] InitError),
     /// Nobody to ask or tell.
-    #[error("there is no terminal: give the new password with --new-password-file FILE, or have it made with --generate-to FILE")]
+    #[error(
+        "there is no terminal: give the new password with --new-password-file FILE, or have it made with --generate-to FILE"
+    )]
     NoTerminal,
     /// The terminal.
     #[error("cannot read from the terminal")]
@@ -101,7 +103,10 @@ fn show(password: Secret) -> Result<Secret, NewPasswordError> {
     if !terminal.is_term() {
         return Err(NewPasswordError::NoTerminal);
     }
-    let text = format!("The new password, shown this once:\n\n    {}\n\nWrite it down, and keep it elsewhere.", password.reveal());
+    let text = format!(
+        "The new password, shown this once:\n\n    {}\n\nWrite it down, and keep it elsewhere.",
+        password.reveal()
+    );
     terminal.write_line(&text).map_err(NewPasswordError::Terminal)?;
     Ok(password)
 }

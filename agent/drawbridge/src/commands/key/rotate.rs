@@ -54,7 +54,8 @@ struct Rotated<'a> {
 
 pub(super) fn rotate(config: &Config, ui: &Ui, opened: Opened, args: &RotateArgs) -> Result<(), KeyError> {
     let Opened { current, password: old, repository } = &opened;
-    let carried: Vec<Secret> = args.carry.iter().map(|file| Config::read_password_file(file)).collect::<Result<_, _>>()?;
+    let carried: Vec<Secret> =
+        args.carry.iter().map(|file| Config::read_password_file(file)).collect::<Result<_, _>>()?;
     for (file, password) in args.carry.iter().zip(&carried) {
         if !opened.opens_with(config, password)? {
             return Err(KeyError::OpensNothing(file.clone()));
@@ -88,8 +89,7 @@ pub(super) fn rotate(config: &Config, ui: &Ui, opened: Opened, args: &RotateArgs
     Current { next: Some(next.id().clone()), ..current.clone() }.save(&config.state_dir)?;
     let kept = replace_password(&config.password_file, old, &new)?;
 
-    let rotated =
-        Rotated { repository: next.id(), password_file: &config.password_file, old_password_file: &kept };
+    let rotated = Rotated { repository: next.id(), password_file: &config.password_file, old_password_file: &kept };
     ui.result("rotated", &rotated, &told(&rotated));
     Ok(())
 }

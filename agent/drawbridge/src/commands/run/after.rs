@@ -96,7 +96,9 @@ pub(super) fn good(
     remember(config, current, vault, run, Standing::good(manifest))?;
     match retire(&config.state_dir, &config.repository_dir(), &current.in_use(), &current.verdicts) {
         Ok(gone) => gone.iter().for_each(|gone| {
-            ui.note(&format!("removed the local repository {gone}: the vault holds every snapshot of it, verified at rest"));
+            ui.note(&format!(
+                "removed the local repository {gone}: the vault holds every snapshot of it, verified at rest"
+            ));
         }),
         // The backup is what it should be; only room is missing.
         Err(error) => ui.warn(&format!("{}; the next run tries again", in_one_line(&error))),

@@ -160,7 +160,12 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
     Ok(RunOutcome::Verified)
 }
 
-async fn in_background(config: &Config, password: &Secret, ui: &Ui, turned: Option<Turned>) -> Result<Prepared, RunError> {
+async fn in_background(
+    config: &Config,
+    password: &Secret,
+    ui: &Ui,
+    turned: Option<Turned>,
+) -> Result<Prepared, RunError> {
     let (config, password, ui) = (config.clone(), password.clone(), ui.clone());
     spawn_blocking(move || prepare(&config, &password, &ui, turned.as_ref())).await?
 }

@@ -140,7 +140,10 @@ impl Opening<'_> {
             Ok(repository) => {
                 let current = Current { verdicts: current.verdicts, ..Current::of(next) };
                 current.save(&self.config.state_dir)?;
-                self.ui.note(&format!("the keys were rotated, so the repository {} begins; everything crosses", current.repository));
+                self.ui.note(&format!(
+                    "the keys were rotated, so the repository {} begins; everything crosses",
+                    current.repository
+                ));
                 Ok(Rotation::Over(current, repository))
             }
             Err(EngineError::WrongPassword { .. }) => {
@@ -150,7 +153,9 @@ impl Opening<'_> {
             }
             // Nothing was in it yet, and the old master key is not to be used any more.
             Err(EngineError::Damaged { damage, .. }) => {
-                self.ui.warn(&format!("the repository that the rotation of the keys has made can't be used ({damage}): another begins"));
+                self.ui.warn(&format!(
+                    "the repository that the rotation of the keys has made can't be used ({damage}): another begins"
+                ));
                 let (current, repository) = self.begin(None, current.verdicts, None)?;
                 Ok(Rotation::Over(current, repository))
             }
@@ -195,7 +200,9 @@ impl Opening<'_> {
     /// What the latest repository leaves that is here and opens. Without a record that is the best guess at the last one.
     fn heritage_of_any(&self) -> Result<Option<Heritage>, RunError> {
         let folder = self.config.repository_dir();
-        let begun = |id: &RepositoryId| folder.join(id.as_str()).join("config").metadata().and_then(|meta| meta.modified()).ok();
+        let begun = |id: &RepositoryId| {
+            folder.join(id.as_str()).join("config").metadata().and_then(|meta| meta.modified()).ok()
+        };
         let mut ids: Vec<_> = repositories(&folder)?.into_iter().map(|id| (begun(&id), id)).collect();
         ids.sort_unstable();
         for (_, id) in ids.into_iter().rev() {

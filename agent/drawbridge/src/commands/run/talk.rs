@@ -110,8 +110,9 @@ pub(super) async fn await_verdict(cloud: &Cloud, run: &RunId) -> Result<Judged, 
         Some(SessionAnswer::Verified { verdict }) if verdict.verdict == Verdict::Good => Ok(Judged::Good),
         Some(SessionAnswer::Verified { verdict }) => {
             let VerdictSummary { objects, missing, wrong, unlocked, undeclared, .. } = verdict;
-            let said =
-                format!("{missing} missing, {wrong} wrong, {unlocked} unlocked, {undeclared} undeclared of {objects} objects");
+            let said = format!(
+                "{missing} missing, {wrong} wrong, {unlocked} unlocked, {undeclared} undeclared of {objects} objects"
+            );
             Ok(Judged::Bad(said, None))
         }
         Some(SessionAnswer::Failed { failure, defects }) if failure.error == VERDICT_BAD => {
