@@ -237,7 +237,8 @@ impl LocalRepository {
     /// The engine takes a repository apart to read its index. Opening it again by its key takes no time; by its password it takes a second.
     fn reopened(&self) -> Result<Repository<OpenStatus>, EngineError> {
         let key = Credentials::Masterkey(self.repository.key());
-        raw(&self.path, self.meter.clone())?.open(&key).map_err(self.failed("open"))
+        let opened = raw(&self.path, self.meter.clone())?.open(&key);
+        opened.or_else(|error| Err(health::why_not_opened(&self.path, error)?))
     }
 
     fn failed(&self, action: &'static str) -> impl Fn(Box<RusticError>) -> EngineError + '_ {

@@ -89,6 +89,8 @@ impl Stock {
     /// See [`StockError`].
     pub fn take(repository: &LocalRepository) -> Result<Self, StockError> {
         let folder = repository.path();
+        let config = hash_config(&folder.join(ObjectKind::Config.folder()))?;
+        repository.inspect()?;
         let referenced = match repository.referenced_packs() {
             Ok(referenced) => referenced,
             Err(error) => return Err(repository.diagnose(error)?.into()),
@@ -103,7 +105,6 @@ impl Stock {
         }
         let (packs, orphans) = sort_out(folder, packs, referenced)?;
         hashed.extend(packs);
-        let config = hash_config(&folder.join(ObjectKind::Config.folder()))?;
         Ok(Self { repository: repository.id().clone(), folder: folder.to_path_buf(), config, hashed, orphans })
     }
 

@@ -62,6 +62,27 @@ impl LocalRepository {
         Ok(damage.map_or(error, |damage| EngineError::Damaged { path: self.path.clone(), damage }))
     }
 
+    /// Looks at all but the packs: the engine leaves out of a listing what it can't read, and says nothing.
+    ///
+    /// # Errors
+    /// When something is damaged, or can't be read.
+    pub fn inspect(&self) -> Result<(), EngineError> {
+        let damage = match examine(&self.path)? {
+            None => self.examine_roots()?,
+            damage => damage,
+        };
+        damage.map_or(Ok(()), |damage| Err(EngineError::Damaged { path: self.path.clone(), damage }))
+    }
+
+    /// An index that is gone as a whole shows by this: nobody knows the root of a snapshot that it told of.
+    fn examine_roots(&self) -> Result<Option<Damage>, EngineError> {
+        let indexed = self.reopened()?.to_indexed().map_err(self.failed("read the index of"))?;
+        let snapshots = indexed.get_all_snapshots().map_err(self.failed("list the snapshots of"))?;
+        let rootless = snapshots.iter().find(|snapshot| indexed.get_index_entry(&snapshot.tree).is_err());
+        Ok(rootless
+            .map(|snapshot| format!("no index knows the root of the snapshot {}", snapshot.id.to_hex().as_str())))
+    }
+
     fn examine_packs(&self) -> Result<Option<Damage>, EngineError> {
         for pack in self.referenced_packs()?.into_keys() {
             let Some(name) = ObjectName::hashed(ObjectKind::Data, pack) else { continue };
