@@ -41,8 +41,8 @@ pub(super) fn open(
         return opening.begin(opening.heritage_of_any()?.as_ref(), Verdicts::default(), None);
     };
     let current = match opening.rotated(current)? {
-        Rotation::Over(current, repository) => return Ok((current, repository)),
-        Rotation::None(current) => current,
+        (current, Some(repository)) => return Ok((current, repository)),
+        (current, None) => current,
     };
     let (id, verdicts) = (current.repository.clone(), current.verdicts.clone());
     if !there(&folder.join(id.as_str()))? {
@@ -75,14 +75,6 @@ pub(super) fn open(
         return Ok(begun);
     }
     Ok((current, opened))
-}
-
-/// What became of a rotation of the keys.
-enum Rotation {
-    /// There was none, or it didn't come to its end.
-    None(Current),
-    /// The repository that it has made is the current one from now on.
-    Over(Current, LocalRepository),
 }
 
 struct Opening<'a> {
@@ -127,9 +119,10 @@ impl Opening<'_> {
         Ok(current.save(&self.config.state_dir)?)
     }
 
-    /// Goes on with the repository that a rotation has made, if the password that opens it is in force.
-    fn rotated(&self, mut current: Current) -> Result<Rotation, RunError> {
-        let Some(next) = current.next.take() else { return Ok(Rotation::None(current)) };
+    /// Goes on with the repository that a rotation of the keys has made, if the password that opens it is in force; without one where
+    /// there was no rotation, or it didn't come to its end.
+    fn rotated(&self, mut current: Current) -> Result<(Current, Option<LocalRepository>), RunError> {
+        let Some(next) = current.next.take() else { return Ok((current, None)) };
         let folder = self.config.repository_dir();
         let opened = if there(&folder.join(next.as_str()))? {
             LocalRepository::open(&folder, &next, self.password.reveal())
@@ -144,12 +137,12 @@ impl Opening<'_> {
                     "the keys were rotated, so the repository {} begins; everything crosses",
                     current.repository
                 ));
-                Ok(Rotation::Over(current, repository))
+                Ok((current, Some(repository)))
             }
             Err(EngineError::WrongPassword { .. }) => {
                 current.save(&self.config.state_dir)?;
                 self.ui.warn("a rotation of the keys was cut off before it replaced the password: nothing has changed, rotate again");
-                Ok(Rotation::None(current))
+                Ok((current, None))
             }
             // Nothing was in it yet, and the old master key is not to be used any more.
             Err(EngineError::Damaged { damage, .. }) => {
@@ -157,7 +150,7 @@ impl Opening<'_> {
                     "the repository that the rotation of the keys has made can't be used ({damage}): another begins"
                 ));
                 let (current, repository) = self.begin(None, current.verdicts, None)?;
-                Ok(Rotation::Over(current, repository))
+                Ok((current, Some(repository)))
             }
             Err(error) => Err(error.into()),
         }
