@@ -44,7 +44,8 @@ fn sources(root: &Path, target: &str) -> Vec<PathBuf> {
     let folder_of = |name: &str| crates.iter().map(|folder| folder.join(name)).find(|path| path.is_dir());
     let roots: Vec<PathBuf> = match kind {
         "bin" | "lib" => {
-            let folder = folder_of(name.strip_prefix("drawbridge-").unwrap()).unwrap_or_else(|| panic!("{target}"));
+            let folder =
+                folder_of(name.strip_prefix("drawbridge-").unwrap_or(name)).unwrap_or_else(|| panic!("{target}"));
             vec![folder.join("src")]
         }
         "test" => {

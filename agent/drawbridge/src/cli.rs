@@ -7,6 +7,7 @@ use drawbridge_wire::Timestamp;
 
 use crate::commands;
 use crate::config::{Config, DEFAULT_PATH};
+use crate::disk;
 use crate::exit::Exit;
 use crate::ui::Ui;
 
@@ -60,6 +61,8 @@ pub enum Command {
     },
     /// List what can be restored from the local repository
     Snapshots,
+    /// Add, list, remove or rotate the passwords that open the backups
+    Key(commands::key::KeyArgs),
     /// Tell how the last run went and how old each source is
     Status,
 }
@@ -79,15 +82,20 @@ pub async fn run(cli: &Cli, ui: &Ui) -> anyhow::Result<Exit> {
         _ => {}
     }
     let config = Config::load(&cli.config)?;
+    configured(cli, &config, ui).await.map_err(|error| disk::explain(error, &config.state_dir))
+}
+
+async fn configured(cli: &Cli, config: &Config, ui: &Ui) -> anyhow::Result<Exit> {
     Ok(match &cli.command {
         Command::Init { .. } | Command::Trust(_) => Exit::Done,
-        Command::Authorize { source } => commands::authorize::authorize(&config, ui, source)?,
-        Command::Check => commands::check::check(&config, ui).await?,
-        Command::Run => commands::run::run(&config, ui).await?,
-        Command::Gather(args) => commands::gather::gather(&config, ui, args).await?,
-        Command::Diff { sources } => commands::diff::diff(&config, ui, sources).await?,
-        Command::Snapshots => commands::snapshots::snapshots(&config, ui).await?,
-        Command::Status => commands::status::status(&config, ui, Timestamp::now())?,
+        Command::Authorize { source } => commands::authorize::authorize(config, ui, source)?,
+        Command::Check => commands::check::check(config, ui).await?,
+        Command::Run => commands::run::run(config, ui).await?,
+        Command::Gather(args) => commands::gather::gather(config, ui, args).await?,
+        Command::Diff { sources } => commands::diff::diff(config, ui, sources).await?,
+        Command::Snapshots => commands::snapshots::snapshots(config, ui).await?,
+        Command::Key(args) => commands::key::key(config, ui, args).await?,
+        Command::Status => commands::status::status(config, ui, Timestamp::now())?,
     })
 }
 

@@ -7,30 +7,33 @@
 //!
 //! Everything here blocks and takes processor time; call it on a blocking thread.
 
+mod begin;
 mod error;
+pub mod health;
+mod keys;
 mod meter;
 mod read;
 mod source;
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytesize::ByteSize;
 use drawbridge_wire::{MAX_PACK_BYTES, RepositoryId, Sha256Digest, Timestamp};
 use rustic_backend::LocalBackend;
 use rustic_core::repofile::{IndexFile, SnapshotFile};
 use rustic_core::{
-    BackupOptions, ConfigOptions, Credentials, Id, KeyOptions, LsOptions, OpenStatus, Repository, RepositoryBackends,
-    RepositoryOptions, RusticError, SnapshotOptions,
+    BackupOptions, Credentials, Id, LsOptions, OpenStatus, Repository, RepositoryBackends, RepositoryOptions,
+    RusticError, SnapshotOptions,
 };
 use serde::Serialize;
 
+pub use begin::Heritage;
 pub use error::{EngineError, EngineFailure};
+pub use keys::{KeyInfo, key_ids};
 pub use meter::Advance;
 use meter::Meter;
 pub use read::{EntryFacts, EntryKind, PART_BYTES, Snapshot, SnapshotEntry};
@@ -48,9 +51,6 @@ const _: () = assert!(PACK_LIMIT_BYTES + 9 * 1024 * 1024 < MAX_PACK_BYTES);
 
 /// The tag that every snapshot of ours carries.
 const TAG: &str = "drawbridge";
-
-/// How the names of repositories begin that aren't complete yet.
-const UNFINISHED: &str = ".new-";
 
 /// What a backup did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,25 +98,6 @@ impl fmt::Debug for LocalRepository {
 }
 
 impl LocalRepository {
-    /// Makes a new repository in `folder`, named by its id.
-    ///
-    /// # Errors
-    /// When it can't be written.
-    pub fn create(folder: &Path, password: &str) -> Result<Self, EngineError> {
-        make_private(folder)?;
-        remove_unfinished(folder)?;
-        let draft = folder.join(format!("{UNFINISHED}{}", std::process::id()));
-        let opened = raw(&draft, Meter::default())?
-            .init(&Credentials::password(password), &KeyOptions::default(), &layout())
-            .map_err(failed("create", &draft))?;
-        let id = short_id(&opened)?;
-        let path = folder.join(id.as_str());
-        let folder_error = |action| move |source| EngineError::Folder { action, path: folder.to_path_buf(), source };
-        fs::rename(&draft, &path).map_err(folder_error("rename a new repository in"))?;
-        fs::File::open(folder).and_then(|folder| folder.sync_all()).map_err(folder_error("sync"))?;
-        Self::open(folder, &id, password)
-    }
-
     /// Opens the repository `id` in `folder`.
     ///
     /// # Errors
@@ -124,12 +105,11 @@ impl LocalRepository {
     pub fn open(folder: &Path, id: &RepositoryId, password: &str) -> Result<Self, EngineError> {
         let path = folder.join(id.as_str());
         let meter = Meter::default();
-        let repository = raw(&path, meter.clone())?.open(&Credentials::password(password)).map_err(|error| {
-            if error.is_incorrect_password() {
-                return EngineError::WrongPassword { path: path.clone() };
-            }
-            failed("open", &path)(error)
-        })?;
+        let opened = raw(&path, meter.clone())?.open(&Credentials::password(password));
+        let repository = match opened {
+            Ok(repository) => repository,
+            Err(error) => return Err(health::why_not_opened(&path, error)?),
+        };
         Ok(Self { id: id.clone(), path, repository, meter })
     }
 
@@ -184,6 +164,16 @@ impl LocalRepository {
             bytes: summary.map_or(0, |summary| summary.total_bytes_processed),
             added_bytes: summary.map_or(0, |summary| summary.data_added_packed),
         })
+    }
+
+    /// Takes a snapshot back, as if it hadn't been made. What only it refers to stays, and harms nobody.
+    ///
+    /// # Errors
+    /// When it can't be removed.
+    pub fn take_back(&self, snapshot: &str) -> Result<(), EngineError> {
+        let failed = self.failed("take a snapshot back from");
+        let id = snapshot.parse::<Id>().map_err(&failed)?;
+        self.repository.delete_snapshots(&[id.into()]).map_err(&failed)
     }
 
     /// Every snapshot, oldest first.
@@ -247,7 +237,8 @@ impl LocalRepository {
     /// The engine takes a repository apart to read its index. Opening it again by its key takes no time; by its password it takes a second.
     fn reopened(&self) -> Result<Repository<OpenStatus>, EngineError> {
         let key = Credentials::Masterkey(self.repository.key());
-        raw(&self.path, self.meter.clone())?.open(&key).map_err(self.failed("open"))
+        let opened = raw(&self.path, self.meter.clone())?.open(&key);
+        opened.or_else(|error| Err(health::why_not_opened(&self.path, error)?))
     }
 
     fn failed(&self, action: &'static str) -> impl Fn(Box<RusticError>) -> EngineError + '_ {
@@ -274,44 +265,24 @@ fn raw(path: &Path, meter: Meter) -> Result<Repository<()>, EngineError> {
     Repository::new_with_progress(&options, &backends, meter).map_err(failed("reach", path))
 }
 
-fn layout() -> ConfigOptions {
-    let limit = ByteSize(PACK_LIMIT_BYTES);
-    ConfigOptions::default()
-        .set_version(2)
-        .set_datapack_size(ByteSize(PACK_BYTES))
-        .set_datapack_size_limit(limit)
-        .set_treepack_size_limit(limit)
-}
-
-fn short_id(repository: &Repository<OpenStatus>) -> Result<RepositoryId, EngineError> {
-    let id = repository.config().id.to_hex();
-    Ok(id.as_str().get(..16).unwrap_or_default().parse()?)
-}
-
 fn digest(id: &Id) -> Result<Sha256Digest, EngineError> {
     Ok(id.to_hex().as_str().parse()?)
 }
 
-fn make_private(folder: &Path) -> Result<(), EngineError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(|source| EngineError::Folder {
-        action: "make the folder",
-        path: folder.to_path_buf(),
-        source,
-    })
-}
-
-/// What a creation that was cut off has left. Nothing was ever backed up into it.
-fn remove_unfinished(folder: &Path) -> Result<(), EngineError> {
-    let clean = || -> io::Result<()> {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            if entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
-                fs::remove_dir_all(entry.path())?;
-            }
-        }
-        Ok(())
+/// The ids of the repositories in `folder`.
+///
+/// # Errors
+/// When it can't be read.
+pub fn repositories(folder: &Path) -> Result<Vec<RepositoryId>, EngineError> {
+    let error = |source| EngineError::Folder { action: "list", path: folder.to_path_buf(), source };
+    let listed = match fs::read_dir(folder) {
+        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed.and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(error)?,
     };
-    clean().map_err(|source| EngineError::Folder { action: "clean up", path: folder.to_path_buf(), source })
+    let mut ids: Vec<RepositoryId> =
+        listed.iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    ids.sort_unstable();
+    Ok(ids)
 }
 
 /// Every snapshot in every repository below `folder`, oldest first; one repository for each generation that this disk still holds.
@@ -319,17 +290,9 @@ fn remove_unfinished(folder: &Path) -> Result<(), EngineError> {
 /// # Errors
 /// When a repository can't be read.
 pub fn list_snapshots(folder: &Path, password: &str) -> Result<Vec<SnapshotInfo>, EngineError> {
-    let error = |source| EngineError::Folder { action: "list", path: folder.to_path_buf(), source };
     let mut snapshots = Vec::new();
-    let entries = match fs::read_dir(folder) {
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(snapshots),
-        entries => entries.map_err(error)?,
-    };
-    for entry in entries {
-        let name = entry.map_err(error)?.file_name();
-        if let Some(id) = name.to_str().and_then(|name| name.parse::<RepositoryId>().ok()) {
-            snapshots.extend(LocalRepository::open(folder, &id, password)?.snapshots()?);
-        }
+    for id in repositories(folder)? {
+        snapshots.extend(LocalRepository::open(folder, &id, password)?.snapshots()?);
     }
     snapshots.sort_by_key(|snapshot| snapshot.time);
     Ok(snapshots)

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::gather::SourceOutcome;
-use crate::state_file;
+use crate::state_file::{self, Damage, ReadError};
 
 const LAST_RUN: &str = "last-run.json";
 
@@ -82,12 +82,12 @@ pub enum HistoryError {
         source: io::Error,
     },
     /// It isn't what this program writes.
-    #[error("the record of the last run, {}, is damaged: it may be removed, the next run writes a new one", path.display())]
+    #[error("the record of the last run, {}, is damaged: the next run writes a new one", path.display())]
     Damaged {
         /// The record.
         path: PathBuf,
         /// Why.
-        source: serde_json::Error,
+        source: Damage,
     },
 }
 
@@ -97,14 +97,11 @@ impl LastRun {
     /// # Errors
     /// When it is there and can't be read or understood.
     pub fn load(state_dir: &Path) -> Result<Option<Self>, HistoryError> {
-        let path = state_dir.join(LAST_RUN);
-        match std::fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(HistoryError::Io { path, source }),
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map(Some).map_err(|source| HistoryError::Damaged { path, source })
-            }
-        }
+        let path = || state_dir.join(LAST_RUN);
+        state_file::read_json(state_dir, LAST_RUN).map_err(|error| match error {
+            ReadError::Io(source) => HistoryError::Io { path: path(), source },
+            ReadError::Damaged(source) => HistoryError::Damaged { path: path(), source },
+        })
     }
 
     /// Replaces the record in `state_dir`.

@@ -3,9 +3,16 @@
 //! Invariants that this module owns:
 //! - a line is written only after the gate has acknowledged the object, so a crash can only lose lines, and what is lost crosses
 //!   once more, which is harmless;
-//! - a journal speaks for exactly one vault repository, which its first line names. Under another name, or with a
-//!   line that it can't have written, it is worth nothing: it begins anew and everything crosses again;
-//! - only the last line can be torn, by a crash, and it is cut off before the next one is written.
+//! - a journal speaks for exactly one vault repository, which its first line names and every checksum covers. Under another name, or
+//!   with a line that isn't as it was written, it is worth nothing: it begins anew and everything crosses again;
+//! - only the last line can be torn, by a crash or a full disk, and it is cut off before the next one is written;
+//! - it begins, and loses lines, as a whole: through a file beside it that is on the disk before it takes the name.
+//!
+//! A journal that is older than the repository makes objects cross twice; one that is newer names objects that the repository
+//! doesn't have, which nobody asks it about. Neither can make up an object that the vault lacks: `verify` looks at all of them.
+//!
+//! Layout: a header, then lines of an object's name, its SHA-256, and the first 16 hex digits of the SHA-256 of the vault
+//! repository, the name and the digest, with spaces between them.
 
 use std::collections::HashSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -14,13 +21,19 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use drawbridge_wire::{ManifestObject, ObjectName, Sha256Digest, VaultRepository};
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::state_file;
+
 const FOLDER: &str = "journal";
-const HEADER: &str = "drawbridge journal 1";
+const HEADER: &str = "drawbridge journal 2";
 
 /// How many acknowledgements a power failure may cost: at 16 MiB each about 1 GiB that crosses again.
 const SYNC_EVERY: u32 = 64;
+
+/// How much of a line's checksum is kept, in bytes. It guards against disks, not against people.
+const CHECK_BYTES: usize = 8;
 
 /// The journal can't be read or written.
 #[derive(Debug, Error)]
@@ -31,12 +44,18 @@ pub struct JournalError {
     source: io::Error,
 }
 
+/// What one line says.
+type Entry = (ObjectName, Sha256Digest);
+
 /// The objects that a vault repository holds as far as the gate has said so.
 #[derive(Debug)]
 pub struct Journal {
-    path: PathBuf,
-    acknowledged: HashSet<(ObjectName, Sha256Digest)>,
+    repository: VaultRepository,
+    folder: PathBuf,
+    acknowledged: HashSet<Entry>,
     file: File,
+    /// The length of its whole lines, in bytes.
+    whole: u64,
     unsynced: u32,
     began_anew: bool,
 }
@@ -61,14 +80,12 @@ impl Journal {
         };
         let understood = content.as_deref().and_then(|content| understand(content, repository));
         let began_anew = content.is_some() && understood.is_none();
-        let (acknowledged, whole) = understood.unwrap_or_default();
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path).map_err(failed("open"))?;
-        file.set_len(whole).map_err(failed("repair"))?;
-        if whole == 0 {
-            writeln!(file, "{}", header(repository)).map_err(failed("begin"))?;
-            file.sync_all().and_then(|()| File::open(&folder)?.sync_all()).map_err(failed("begin"))?;
-        }
-        Ok(Self { path, acknowledged, file, unsynced: 0, began_anew })
+        let (acknowledged, whole) = match understood {
+            Some(understood) => understood,
+            None => (HashSet::new(), begin(&folder, repository, &HashSet::new()).map_err(failed("begin"))?),
+        };
+        let file = append_to(&path, whole).map_err(failed("open"))?;
+        Ok(Self { repository: repository.clone(), folder, acknowledged, file, whole, unsynced: 0, began_anew })
     }
 
     /// Whether there was a journal that made no sense.
@@ -96,14 +113,21 @@ impl Journal {
     /// When it can't be written.
     pub fn acknowledge(&mut self, object: &ManifestObject) -> Result<(), JournalError> {
         let entry = (object.name(), object.digest());
-        if self.acknowledged.insert(entry) {
-            // One write call a line, so that lines don't mix and at most the last is torn.
-            let line = format!("{} {}\n", entry.0, entry.1);
-            self.file.write_all(line.as_bytes()).map_err(|source| self.failed("write", source))?;
-            self.unsynced += 1;
-            if self.unsynced >= SYNC_EVERY {
-                self.sync()?;
-            }
+        if self.acknowledged.contains(&entry) {
+            return Ok(());
+        }
+        // One write call a line, so that lines don't mix and at most the last is torn.
+        let line = line(&self.repository, &entry);
+        if let Err(source) = self.file.write_all(line.as_bytes()) {
+            // The next line must not continue half a line. Should this fail as well, opening it again cuts it off.
+            let _torn = self.file.set_len(self.whole);
+            return Err(self.failed("write", source));
+        }
+        self.whole += line.len() as u64;
+        self.acknowledged.insert(entry);
+        self.unsynced += 1;
+        if self.unsynced >= SYNC_EVERY {
+            self.sync()?;
         }
         Ok(())
     }
@@ -117,37 +141,96 @@ impl Journal {
         self.file.sync_data().map_err(|source| self.failed("write", source))
     }
 
-    /// Forgets everything, so that everything crosses again: the vault is not as it was acknowledged.
+    /// Takes back what was noted of `missing`, so that it crosses again: the vault has lost it. How many it was noted of.
     ///
     /// # Errors
-    /// When the file can't be removed.
-    pub fn forget(self) -> Result<(), JournalError> {
-        fs::remove_file(&self.path).map_err(|source| self.failed("remove", source))
+    /// When the journal can't be written; it is the old one then.
+    pub fn take_back(&mut self, missing: &[ObjectName]) -> Result<usize, JournalError> {
+        let missing: HashSet<&ObjectName> = missing.iter().collect();
+        self.keep(|name| !missing.contains(name))
+    }
+
+    /// Forgets everything, so that everything crosses again: the vault is not as it was acknowledged. How much it was.
+    ///
+    /// # Errors
+    /// When the journal can't be written; it is the old one then.
+    pub fn forget(&mut self) -> Result<usize, JournalError> {
+        self.keep(|_| false)
+    }
+
+    fn keep(&mut self, wanted: impl Fn(&ObjectName) -> bool) -> Result<usize, JournalError> {
+        let kept: HashSet<Entry> = self.acknowledged.iter().filter(|(name, _)| wanted(name)).copied().collect();
+        let gone = self.acknowledged.len() - kept.len();
+        let rewritten = begin(&self.folder, &self.repository, &kept)
+            .and_then(|whole| Ok((whole, append_to(&self.path(), whole)?)))
+            .map_err(|source| self.failed("take lines out of", source))?;
+        ((self.whole, self.file), self.acknowledged, self.unsynced) = (rewritten, kept, 0);
+        Ok(gone)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(self.repository.as_str())
     }
 
     fn failed(&self, action: &'static str, source: io::Error) -> JournalError {
-        JournalError { action, path: self.path.clone(), source }
+        JournalError { action, path: self.path(), source }
     }
+}
+
+/// Removes the journal of `repository`, if there is one: nothing will cross into it any more.
+///
+/// # Errors
+/// When it can't be removed.
+pub fn remove(state_dir: &Path, repository: &VaultRepository) -> Result<(), JournalError> {
+    let path = state_dir.join(FOLDER).join(repository.as_str());
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(JournalError { action: "remove", path, source: error })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Replaces the journal of `repository` by one with these entries; its length in bytes.
+fn begin(folder: &Path, repository: &VaultRepository, entries: &HashSet<Entry>) -> io::Result<u64> {
+    let mut text = format!("{}\n", header(repository));
+    text.extend(entries.iter().map(|entry| line(repository, entry)));
+    state_file::replace(folder, repository.as_str(), text.as_bytes())?;
+    Ok(text.len() as u64)
+}
+
+/// Opens a journal to write on after `whole` bytes.
+fn append_to(path: &Path, whole: u64) -> io::Result<File> {
+    let file = OpenOptions::new().append(true).mode(0o600).open(path)?;
+    if file.metadata()?.len() != whole {
+        file.set_len(whole)?;
+    }
+    Ok(file)
 }
 
 fn header(repository: &VaultRepository) -> String {
     format!("{HEADER} {repository}")
 }
 
-type Understood = (HashSet<(ObjectName, Sha256Digest)>, u64);
+fn line(repository: &VaultRepository, (name, digest): &Entry) -> String {
+    let sum = Sha256::digest(format!("{repository} {name} {digest}"));
+    format!("{name} {digest} {}\n", hex::encode(sum.get(..CHECK_BYTES).unwrap_or_default()))
+}
+
+type Understood = (HashSet<Entry>, u64);
 
 /// The entries of a journal and the length of its whole lines; `None` when it isn't the journal of `repository`.
 fn understand(content: &[u8], repository: &VaultRepository) -> Option<Understood> {
     let end = content.iter().rposition(|byte| *byte == b'\n')? + 1;
     let text = std::str::from_utf8(content.get(..end)?).ok()?;
-    let mut lines = text.lines();
-    if lines.next()? != header(repository) {
+    let mut lines = text.split_inclusive('\n');
+    if lines.next()?.strip_suffix('\n')? != header(repository) {
         return None;
     }
-    let entries = lines.map(|line| {
-        let (name, digest) = line.split_once(' ')?;
-        let (name, digest) = (name.parse::<ObjectName>().ok()?, digest.parse::<Sha256Digest>().ok()?);
-        name.digest().is_none_or(|named| named == digest).then_some((name, digest))
+    let entries = lines.map(|said| {
+        let mut words = said.split(' ');
+        let entry = (words.next()?.parse::<ObjectName>().ok()?, words.next()?.parse::<Sha256Digest>().ok()?);
+        (line(repository, &entry) == said).then_some(entry)
     });
     Some((entries.collect::<Option<_>>()?, u64::try_from(end).ok()?))
 }
@@ -181,7 +264,7 @@ mod tests {
         journal.acknowledge(&object(2)).unwrap();
         journal.acknowledge(&object(2)).unwrap();
         journal.sync().unwrap();
-        journal.path
+        journal.path()
     }
 
     #[test]
@@ -199,7 +282,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = written(dir.path());
         let whole = fs::read(&path).unwrap();
-        let last = whole.len() - format!("{} {}\n", object(2).name(), object(2).digest()).len();
+        let last = whole.len() - line(&vault(OURS), &(object(2).name(), object(2).digest())).len();
         for length in last..whole.len() {
             fs::write(&path, &whole[..length]).unwrap();
             let mut journal = Journal::open(dir.path(), &vault(OURS)).unwrap();
@@ -224,7 +307,7 @@ mod tests {
 
     #[test]
     fn a_journal_with_a_line_that_makes_no_sense_begins_anew_and_works() {
-        let zeros = format!("{} {}\n", object(1).name(), Sha256Digest::from_bytes([0; 32]));
+        let zeros = line(&vault("2026-12-0123456789abcdef"), &(object(1).name(), object(1).digest()));
         for garbage in ["\n", "data/00 00\n", "nonsense\n", "\0\0\0\0\n", zeros.as_str()] {
             let dir = tempfile::tempdir().unwrap();
             let path = written(dir.path());
@@ -239,11 +322,45 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_journal_is_gone() {
+    fn every_flipped_bit_but_in_a_torn_end_makes_the_journal_begin_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = written(dir.path());
+        let whole = fs::read(&path).unwrap();
+        for at in 0..whole.len() {
+            for bit in [0, 4, 7] {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                fs::write(&path, &flipped).unwrap();
+                let journal = Journal::open(dir.path(), &vault(OURS)).unwrap();
+                // Without its newline the last line is a torn one, and only that is lost.
+                let torn = at == whole.len() - 1 && !journal.began_anew();
+                assert!(journal.is_empty() || torn && !holds(&journal, &object(2)), "byte {at}, bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_crosses_again_and_nothing_else_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = written(dir.path());
+        let mut journal = Journal::open(dir.path(), &vault(OURS)).unwrap();
+        assert_eq!(journal.take_back(&[object(1).name(), object(3).name()]).unwrap(), 1);
+        journal.acknowledge(&object(4)).unwrap();
+        for journal in [journal, Journal::open(dir.path(), &vault(OURS)).unwrap()] {
+            assert!(!holds(&journal, &object(1)) && holds(&journal, &object(2)) && holds(&journal, &object(4)));
+        }
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_forgotten_journal_holds_nothing_and_works() {
         let dir = tempfile::tempdir().unwrap();
         written(dir.path());
-        Journal::open(dir.path(), &vault(OURS)).unwrap().forget().unwrap();
-        assert!(Journal::open(dir.path(), &vault(OURS)).unwrap().is_empty());
+        let mut journal = Journal::open(dir.path(), &vault(OURS)).unwrap();
+        assert_eq!(journal.forget().unwrap(), 2);
+        assert!(journal.is_empty() && Journal::open(dir.path(), &vault(OURS)).unwrap().is_empty());
+        journal.acknowledge(&object(1)).unwrap();
+        assert!(holds(&Journal::open(dir.path(), &vault(OURS)).unwrap(), &object(1)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use drawbridge_wire::{Manifest, ManifestError, ManifestObject, ObjectKind, Objec
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::engine::health::Damage;
 use crate::engine::{EngineError, LocalRepository};
 use crate::journal::Journal;
 
@@ -31,15 +32,10 @@ pub enum StockError {
         source: io::Error,
     },
     /// An index names a pack that isn't there as it should be.
-    #[error(
-        "the local repository is damaged: {} should hold {expected} bytes {found}; \
-         `restic -r {} check` tells more, and moving that folder away begins a new repository", path.display(), repository.display()
-    )]
+    #[error("{} should hold {expected} bytes {found}", path.display())]
     Pack {
         /// The pack.
         path: PathBuf,
-        /// The repository.
-        repository: PathBuf,
         /// Its size in bytes as the index says.
         expected: u64,
         /// What is there instead, in words.
@@ -61,6 +57,21 @@ pub enum StockError {
     Engine(#[from] EngineError),
 }
 
+impl StockError {
+    /// What is wrong with the repository, if that is it: damage, rather than a disk that can't be read.
+    #[must_use]
+    pub fn damage(&self) -> Option<Damage> {
+        match self {
+            Self::Pack { .. } | Self::Config { .. } => Some(self.to_string()),
+            Self::Read { path, source } if source.kind() == io::ErrorKind::NotFound => {
+                Some(format!("{} is missing", path.display()))
+            }
+            Self::Engine(EngineError::Damaged { damage, .. }) => Some(damage.clone()),
+            Self::Read { .. } | Self::Manifest(_) | Self::Engine(_) => None,
+        }
+    }
+}
+
 /// The objects of a local repository.
 #[derive(Debug)]
 pub struct Stock {
@@ -78,7 +89,12 @@ impl Stock {
     /// See [`StockError`].
     pub fn take(repository: &LocalRepository) -> Result<Self, StockError> {
         let folder = repository.path();
-        let referenced = repository.referenced_packs()?;
+        let config = hash_config(&folder.join(ObjectKind::Config.folder()))?;
+        repository.inspect()?;
+        let referenced = match repository.referenced_packs() {
+            Ok(referenced) => referenced,
+            Err(error) => return Err(repository.diagnose(error)?.into()),
+        };
         let mut hashed = Vec::new();
         for kind in [ObjectKind::Key, ObjectKind::Index, ObjectKind::Snapshot] {
             list(&folder.join(kind.folder()), kind, &mut hashed)?;
@@ -89,7 +105,6 @@ impl Stock {
         }
         let (packs, orphans) = sort_out(folder, packs, referenced)?;
         hashed.extend(packs);
-        let config = hash_config(&folder.join(ObjectKind::Config.folder()))?;
         Ok(Self { repository: repository.id().clone(), folder: folder.to_path_buf(), config, hashed, orphans })
     }
 
@@ -151,7 +166,6 @@ fn sort_out(
 ) -> Result<Sorted, StockError> {
     let damage = |name: ObjectName, expected, found: String| StockError::Pack {
         path: folder.join(name.path()),
-        repository: folder.to_path_buf(),
         expected,
         found,
     };

@@ -14,6 +14,7 @@ use drawbridge::engine::{BackupSummary, EngineError, LocalRepository, list_snaps
 use drawbridge::stock::{Stock, StockError};
 use drawbridge_wire::{MAX_PACK_BYTES, ManifestError, ObjectKind, ObjectName};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use sha2::{Digest, Sha256};
 use support::restic::restic;
 use support::{describe, files, fill, no_origins, noise};
 use tempfile::TempDir;
@@ -180,23 +181,51 @@ fn a_pack_that_is_gone_or_cut_off_stops_the_run_before_anything_is_declared() {
     let content = fs::read(&pack).unwrap();
     fs::write(&pack, &content[..content.len() - 1]).unwrap();
     let error = Stock::take(&place.repository).unwrap_err();
-    assert!(error.to_string().contains("restic -r"), "{error}");
+    assert!(error.damage().is_some(), "{error}");
     fs::remove_file(&pack).unwrap();
     let error = Stock::take(&place.repository).unwrap_err();
     assert!(matches!(&error, StockError::Pack { path, .. } if *path == pack), "{error}");
+    assert!(error.damage().is_some(), "{error}");
     fs::write(&pack, content).unwrap();
     Stock::take(&place.repository).unwrap();
+}
+
+#[test]
+fn a_rotten_snapshot_or_key_and_an_index_that_is_gone_are_damage_before_anything_is_declared() {
+    let place = Place::new();
+    place.back_up().unwrap();
+    for kind in ["snapshots", "keys", "index"] {
+        let path = place.one_of(kind);
+        let content = fs::read(&path).unwrap();
+        fs::write(&path, [&content[1..], b"x"].concat()).unwrap();
+        let error = Stock::take(&place.repository).unwrap_err();
+        assert!(error.damage().unwrap().contains("is not what was written"), "{error}");
+        fs::remove_file(&path).unwrap();
+        if kind == "index" {
+            let error = Stock::take(&place.repository).unwrap_err();
+            assert!(error.damage().unwrap().contains("no index knows the root"), "{error}");
+        }
+        fs::write(&path, content).unwrap();
+        Stock::take(&place.repository).unwrap();
+    }
 }
 
 #[test]
 fn an_object_larger_than_any_pack_is_refused_and_one_as_large_is_not() {
     let place = Place::new();
     place.back_up().unwrap();
-    let name: ObjectName = format!("snapshots/{}", "5".repeat(64)).parse().unwrap();
-    let file = fs::File::create(place.repository.path().join(name.path())).unwrap();
-    file.set_len(MAX_PACK_BYTES).unwrap();
+    // Of keys nothing but their hash is looked at.
+    let key_of = |length: u64| {
+        let zeros = vec![0; usize::try_from(length).unwrap()];
+        let name: ObjectName = format!("keys/{}", hex::encode(Sha256::digest(&zeros))).parse().unwrap();
+        let path = place.repository.path().join(name.path());
+        fs::write(&path, zeros).unwrap();
+        (name, path)
+    };
+    let (_, path) = key_of(MAX_PACK_BYTES);
     Stock::take(&place.repository).unwrap().manifest(None).unwrap();
-    file.set_len(MAX_PACK_BYTES + 1).unwrap();
+    fs::remove_file(path).unwrap();
+    let (name, _) = key_of(MAX_PACK_BYTES + 1);
     let error = Stock::take(&place.repository).unwrap().manifest(None).unwrap_err();
     assert_eq!(error, ManifestError::TooLarge { name, size: MAX_PACK_BYTES + 1 });
 }
@@ -213,12 +242,13 @@ fn packs_are_closed_at_sixteen_mebibytes() {
 }
 
 #[test]
-fn a_config_of_64_kibibytes_passes_and_a_larger_one_is_none() {
+fn a_config_that_its_key_does_not_open_is_damage_and_one_beyond_64_kibibytes_is_not_even_read() {
     let place = Place::new();
     place.back_up().unwrap();
     let config = place.repository.path().join("config");
     fs::write(&config, vec![0; 64 * 1024]).unwrap();
-    Stock::take(&place.repository).unwrap();
+    let error = Stock::take(&place.repository).unwrap_err();
+    assert!(matches!(&error, StockError::Engine(EngineError::Damaged { .. })), "{error}");
     fs::write(&config, vec![0; 64 * 1024 + 1]).unwrap();
     assert!(matches!(Stock::take(&place.repository).unwrap_err(), StockError::Config { .. }));
 }

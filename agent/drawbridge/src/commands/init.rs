@@ -76,7 +76,10 @@ pub fn init(dir: &Path, ui: &Ui) -> Result<Exit, InitError> {
 }
 
 /// A password of printable characters that need no quoting anywhere.
-fn new_password() -> Result<String, InitError> {
+///
+/// # Errors
+/// When the system has no randomness.
+pub(crate) fn new_password() -> Result<String, InitError> {
     let mut bytes = [0; PASSWORD_BYTES];
     SysRng.try_fill_bytes(&mut bytes).map_err(InitError::Random)?;
     Ok(URL_SAFE_NO_PAD.encode(bytes))

@@ -2,6 +2,7 @@
 //! else: it reads what runs and gatherings have written down.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use drawbridge_wire::Timestamp;
@@ -12,7 +13,10 @@ use crate::config::Config;
 use crate::exit::Exit;
 use crate::gather::{RecordsError, SourceRecord, SourceRecords, Trouble};
 use crate::history::{HistoryError, LastRun, RunOutcome};
+use crate::retire::{Kept, RetireError, survey};
 use crate::stale::{Stale, age, human_duration, stale};
+use crate::state::{Current, StateError};
+use crate::state_file::DAMAGED;
 use crate::ui::{Ui, human_bytes};
 
 /// Why there is nothing to tell.
@@ -21,6 +25,12 @@ pub enum StatusError {
     /// The record of the last run can't be used.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The record of the current repository can't be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The local repositories can't be looked at.
+    #[error(transparent)]
+    Retire(#[from] RetireError),
     /// The record of gathered sources can't be used.
     #[error(transparent)]
     Records(#[from] RecordsError),
@@ -37,7 +47,13 @@ pub fn status(config: &Config, ui: &Ui, now: Timestamp) -> Result<Exit, StatusEr
         config.sources.iter().map(|source| (source.name.as_str(), source.max_age)).collect();
     let sources = source_ages(&limits, |name| records.of(name), now);
     let next = next_step(last_run.as_ref(), &sources);
-    let status = Status { last_run, sources, next, now };
+    let current = Current::load(&config.state_dir)?;
+    let in_use = current.as_ref().map(Current::in_use).unwrap_or_default();
+    let verdicts = current.as_ref().map(|current| current.verdicts.clone()).unwrap_or_default();
+    let mut kept = survey(&config.repository_dir(), &in_use, &verdicts)?;
+    // The others go with the next good verdict.
+    kept.retain(|kept| kept.uncovered > 0);
+    let status = Status { last_run, sources, kept, damaged: damaged(&config.state_dir), next, now };
     ui.result("status", &status, &status);
     Ok(Exit::Done)
 }
@@ -46,6 +62,10 @@ pub fn status(config: &Config, ui: &Ui, now: Timestamp) -> Result<Exit, StatusEr
 struct Status {
     last_run: Option<LastRun>,
     sources: Vec<SourceAge>,
+    /// Local repositories that are over and stay.
+    kept: Vec<Kept>,
+    /// What was set aside because it was damaged.
+    damaged: Vec<PathBuf>,
     next: String,
     #[serde(skip)]
     now: Timestamp,
@@ -106,8 +126,35 @@ impl fmt::Display for Status {
         for source in &self.sources {
             write_source(f, source, self.now)?;
         }
+        for kept in &self.kept {
+            write_kept(f, kept)?;
+        }
+        for path in &self.damaged {
+            writeln!(f, "damaged     {}: set aside; remove it when nobody needs it any more", path.display())?;
+        }
         write!(f, "next        {}", self.next)
     }
+}
+
+/// What was set aside. A folder that can't be listed is told when something has to go there.
+fn damaged(state_dir: &Path) -> Vec<PathBuf> {
+    let listed = std::fs::read_dir(state_dir.join(DAMAGED)).into_iter().flatten().filter_map(Result::ok);
+    let mut paths: Vec<PathBuf> = listed.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
+}
+
+fn write_kept(f: &mut fmt::Formatter<'_>, kept: &Kept) -> fmt::Result {
+    let Kept { repository, uncovered, snapshots, beyond_healing } = kept;
+    let are = if *uncovered == 1 { "is" } else { "are" };
+    write!(
+        f,
+        "kept        repository {repository}: {uncovered} of its {snapshots} snapshots {are} not known to be whole in the vault"
+    )?;
+    if *beyond_healing {
+        write!(f, ", whose copy nothing can mend")?;
+    }
+    writeln!(f)
 }
 
 fn write_source(f: &mut fmt::Formatter<'_>, source: &SourceAge, now: Timestamp) -> fmt::Result {
@@ -197,7 +244,7 @@ mod tests {
         };
         let sources = source_ages(&limits, records, now);
         let next = next_step(last_run.as_ref(), &sources);
-        Status { last_run, sources, next, now }.to_string()
+        Status { last_run, sources, kept: Vec::new(), damaged: Vec::new(), next, now }.to_string()
     }
 
     #[test]

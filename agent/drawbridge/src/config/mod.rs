@@ -113,6 +113,14 @@ impl Config {
         password::read(&self.password_file)
     }
 
+    /// Reads a password from another file than that of the configuration, by the same rules.
+    ///
+    /// # Errors
+    /// As [`Config::read_password`].
+    pub fn read_password_file(path: &Path) -> Result<Secret, PasswordError> {
+        password::read(path)
+    }
+
     /// The folder that sources are gathered into, one folder a source.
     #[must_use]
     pub fn mirror_dir(&self) -> PathBuf {

@@ -1,11 +1,12 @@
 //! One parcel from here to the gate, tried until it is acknowledged, refused or hopeless.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
 use drawbridge_ssh::LinkError;
-use drawbridge_wire::ManifestObject;
+use drawbridge_wire::{ManifestObject, Sha256Digest};
 use hyper::StatusCode;
 use tokio::fs::File;
 use tokio::time::{Instant, sleep};
@@ -14,6 +15,7 @@ use super::Patience;
 use super::body::{Payload, Sent};
 use super::bridge::{Answer, Bridge, Stream};
 use super::error::{AttemptError, CrossError};
+use crate::engine::health::compare;
 use crate::ui::Transfer;
 
 /// What goes over in one request.
@@ -25,7 +27,8 @@ pub(super) struct Parcel {
 
 enum Content {
     Memory(Bytes),
-    File(PathBuf),
+    /// A file, and the digest that was declared for it.
+    File(PathBuf, Sha256Digest),
 }
 
 impl Parcel {
@@ -34,7 +37,7 @@ impl Parcel {
     }
 
     pub(super) fn object(object: &ManifestObject, file: PathBuf) -> Self {
-        Self { path: format!("/{}", object.name()), size: object.size(), content: Content::File(file) }
+        Self { path: format!("/{}", object.name()), size: object.size(), content: Content::File(file, object.digest()) }
     }
 
     pub(super) fn receipt() -> Self {
@@ -48,17 +51,34 @@ impl Parcel {
     async fn open(&self, sent: Sent) -> Result<Payload, CrossError> {
         match &self.content {
             Content::Memory(bytes) => Ok(Payload::Memory(Some(bytes.clone()))),
-            Content::File(path) => {
-                let failed = |source| CrossError::Local { path: path.clone(), source };
+            Content::File(path, _) => {
+                let failed = |source: io::Error| match source.kind() {
+                    io::ErrorKind::NotFound => CrossError::Damaged { damage: format!("{} is missing", path.display()) },
+                    _ => CrossError::Local { path: path.clone(), source },
+                };
                 let file = File::open(path).await.map_err(failed)?;
                 let size = file.metadata().await.map_err(failed)?.len();
                 if size != self.size {
-                    let now = format!("it has {size} bytes, and had {} when it was declared", self.size);
-                    return Err(failed(std::io::Error::other(now)));
+                    let (path, declared) = (path.display(), self.size);
+                    let damage = format!("{path} has {size} bytes, and had {declared} when it was declared");
+                    return Err(CrossError::Damaged { damage });
                 }
                 Ok(Payload::file(file, size, sent))
             }
         }
+    }
+
+    /// Why the gate refused it: because it isn't what was declared, or for a reason of the gate's own. The gate's words aren't
+    /// asked: whatever it objects to in a rotten object, it is the disk that is to blame.
+    async fn refused(&self, status: StatusCode, reason: String) -> CrossError {
+        let refused = CrossError::Refused { what: self.what(), status: status.as_u16(), reason };
+        let Content::File(path, digest) = &self.content else { return refused };
+        let (path, digest) = (path.clone(), *digest);
+        let compared = tokio::task::spawn_blocking(move || match compare(digest, &path) {
+            Ok(damage) => damage.map(|damage| CrossError::Damaged { damage }),
+            Err(source) => Some(CrossError::Local { path, source }),
+        });
+        compared.await.ok().flatten().unwrap_or(refused)
     }
 }
 
@@ -104,7 +124,7 @@ impl Courier<'_> {
         let body = parcel.open(sent.clone()).await?;
         match self.send(stream, parcel, body, &sent).await {
             Ok(Answer { status: StatusCode::OK, .. }) => {
-                if let Content::File(_) = parcel.content {
+                if let Content::File(..) = parcel.content {
                     sent.complete(parcel.size);
                 }
                 Ok(Attempt::Acknowledged)
@@ -115,9 +135,7 @@ impl Courier<'_> {
                 sent.rewind();
                 Ok(Attempt::Repeat(AttemptError::NotNow(reason), retry_after))
             }
-            Ok(Answer { status, reason, .. }) => {
-                Err(CrossError::Refused { what: parcel.what(), status: status.as_u16(), reason })
-            }
+            Ok(Answer { status, reason, .. }) => Err(parcel.refused(status, reason).await),
             Err(AttemptError::Link(
                 error @ (LinkError::HostKey { .. } | LinkError::HostKeyKind { .. } | LinkError::Refused),
             )) => Err(CrossError::Untrusted(error)),

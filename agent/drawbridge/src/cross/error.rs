@@ -6,6 +6,7 @@ use drawbridge_ssh::LinkError;
 use thiserror::Error;
 
 use crate::cloud::CloudError;
+use crate::engine::health::Damage;
 use crate::journal::JournalError;
 
 /// Why the crossing stopped. What had been acknowledged until then is in the journal.
@@ -31,6 +32,14 @@ pub enum CrossError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// An object of the local repository isn't what was written. No attempt would help.
+    #[error(
+        "the local repository is damaged: {damage}; the next run begins a new repository and keeps the damaged one aside"
+    )]
+    Damaged {
+        /// Which file, and how.
+        damage: Damage,
     },
     /// Trying again didn't help.
     #[error("gave up on {what} after {attempts} attempts in {} s", .after.as_secs())]

@@ -7,6 +7,7 @@ use rustic_core::RusticError;
 use thiserror::Error;
 
 use super::Dropped;
+use super::health::Damage;
 
 /// How many dropped files an error names.
 const NAMED_FILES: usize = 10;
@@ -32,6 +33,14 @@ pub enum EngineError {
     WrongPassword {
         /// The repository.
         path: PathBuf,
+    },
+    /// Its files aren't what was written.
+    #[error("the local repository {} is damaged: {damage}", path.display())]
+    Damaged {
+        /// The repository.
+        path: PathBuf,
+        /// What is wrong: which file, and how.
+        damage: Damage,
     },
     /// The engine failed.
     #[error("cannot {action} the local repository {}", path.display())]
@@ -63,6 +72,21 @@ pub enum EngineError {
 #[derive(Debug, Error)]
 #[error("{}", .0.display_log().trim_start_matches("Error: "))]
 pub struct EngineFailure(pub(super) Box<RusticError>);
+
+impl EngineFailure {
+    /// What the system said, if that is where it comes from.
+    #[must_use]
+    pub fn io(&self) -> Option<&io::Error> {
+        let mut next: Option<&(dyn std::error::Error + 'static)> = Some(self.0.as_ref());
+        while let Some(error) = next {
+            if let Some(error) = error.downcast_ref::<io::Error>() {
+                return Some(error);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
 
 fn name_files(files: &[Dropped]) -> String {
     let mut named: Vec<String> = files

@@ -16,6 +16,7 @@ pub(crate) use records::Troubles;
 pub use records::{RecordsError, SourceRecord, SourceRecords, Trouble};
 
 use crate::config::Config;
+use crate::disk;
 use crate::state_file::{self, StateDirError};
 use crate::ui::Ui;
 use tell::Telling;
@@ -65,7 +66,19 @@ pub async fn gather_some(
     accept_vanished: bool,
 ) -> Result<Gathered, GatherError> {
     state_file::prepare(&config.state_dir)?;
-    let mut records = SourceRecords::load(&config.state_dir)?;
+    let mut records = match SourceRecords::load(&config.state_dir) {
+        Err(RecordsError::Damaged { path, source }) => {
+            let aside = state_file::set_aside(&config.state_dir, &path);
+            let aside = aside.map_err(|source| RecordsError::Io { path, source })?;
+            ui.warn(&format!(
+                "the record of gathered sources was damaged ({source}); it is kept as {}, and every source counts as never \
+                 complete until it is read again",
+                aside.display()
+            ));
+            SourceRecords::default()
+        }
+        records => records?,
+    };
     let site = config.site();
     let names: Vec<&str> = config.sources.iter().map(|source| source.name.as_str()).collect();
     for name in site.forget_all_but(&names)? {
@@ -75,6 +88,13 @@ pub async fn gather_some(
     let telling: Arc<dyn Listener> = Arc::new(Telling::new(ui, &records));
     let sources: Vec<Source> = sources.iter().copied().cloned().collect();
     let summary = drawbridge_gather::gather(&site, &sources, &settings, &telling).await?;
+    if summary
+        .sources
+        .iter()
+        .any(|source| matches!(&source.state, SourceState::Failed { error } if disk::says_full(error)))
+    {
+        ui.warn(&disk::advice(&config.state_dir));
+    }
     let now = Timestamp::now();
     summary.sources.iter().for_each(|source| records.note(source, now));
     records.retain(|name| names.contains(&name));

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::stale::age;
-use crate::state_file;
+use crate::state_file::{self, Damage, ReadError};
 
 const SOURCES: &str = "sources.json";
 
@@ -49,12 +49,12 @@ pub enum RecordsError {
         source: io::Error,
     },
     /// It isn't what this program writes.
-    #[error("the record of gathered sources, {}, is damaged: it may be removed, the next run writes a new one", path.display())]
+    #[error("the record of gathered sources, {}, is damaged: the next run or gathering sets it aside and begins a new one", path.display())]
     Damaged {
         /// The record.
         path: PathBuf,
         /// Why.
-        source: serde_json::Error,
+        source: Damage,
     },
 }
 
@@ -64,11 +64,11 @@ impl SourceRecords {
     /// # Errors
     /// When it is there and can't be read or understood.
     pub fn load(state_dir: &Path) -> Result<Self, RecordsError> {
-        let path = state_dir.join(SOURCES);
-        match std::fs::read(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
-            Err(source) => Err(RecordsError::Io { path, source }),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| RecordsError::Damaged { path, source }),
+        let path = || state_dir.join(SOURCES);
+        match state_file::read_json(state_dir, SOURCES) {
+            Ok(records) => Ok(records.unwrap_or_default()),
+            Err(ReadError::Io(source)) => Err(RecordsError::Io { path: path(), source }),
+            Err(ReadError::Damaged(source)) => Err(RecordsError::Damaged { path: path(), source }),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A stack in one process: Lambda's Invoke API with start, session and report behind it, and a gate for each run. It knows one
-//! execution at a time and nothing of time.
+//! execution at a time and nothing of time. Its verdict is an honest one: it holds the run's manifest against the vault.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drawbridge_wire::{
-    BoxConfig, Failure, Generation, Report, ReportAnswer, ReportRequest, RunId, SessionAnswer, SessionRequest,
-    Sha256Digest, Site, StartAnswer, StartRequest, Timestamp, VaultRepository, Verdict, VerdictSummary,
+    BoxConfig, Defects, Failure, Generation, Manifest, Report, ReportAnswer, ReportRequest, RunId, SessionAnswer,
+    SessionRequest, Sha256Digest, Site, StartAnswer, StartRequest, Timestamp, VaultRepository, Verdict, VerdictSummary,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
@@ -21,6 +21,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
@@ -55,6 +56,8 @@ struct State {
     generation: Option<Generation>,
     runs: u32,
     current: Option<(RunId, SessionAnswer)>,
+    /// Where the current run's repository lies in the vault.
+    filed: Option<VaultRepository>,
     gate: Option<TestGate>,
     starts: Vec<StartRequest>,
     reports: Vec<Report>,
@@ -245,6 +248,7 @@ impl TestStack {
         let mut state = self.state.lock().unwrap();
         state.current = Some((run.clone(), open));
         state.gate = Some(gate);
+        state.filed = Some(repository.clone());
         let heartbeat_seconds = self.heartbeat_seconds;
         Ok(Ok(json!(StartAnswer::Started { run, repository, deadline, heartbeat_seconds })))
     }
@@ -275,7 +279,7 @@ impl TestStack {
                 (Report::Heartbeat, _) => return Ok(Ok(json!(ReportAnswer::Accepted))),
                 (Report::Failed { reason }, _) => failed("AgentFailed", &format!("AwaitUpload: {reason}")),
                 (Report::Complete, Some(Script::VerdictBad)) => failed("VerdictBad", "VerifyBackup: 2 missing"),
-                (Report::Complete, _) => SessionAnswer::Verified { verdict: good() },
+                (Report::Complete, _) => verify(&self.vault, &request.run, state.filed.as_ref().unwrap()),
             };
             let script = state.script.pop_front_if(|script| script.is_about_a_report());
             state.current = Some((request.run, next));
@@ -296,8 +300,37 @@ impl TestStack {
 /// A function's answer or its own error, or Lambda's.
 type Invoked = Result<Result<Value, Value>, (u16, &'static str)>;
 
-fn good() -> VerdictSummary {
-    VerdictSummary { verdict: Verdict::Good, objects: 1, bytes: 1, missing: 0, wrong: 0, unlocked: 0, undeclared: 0 }
+/// What a `verify` of a few lines finds: every object of the manifest by name and SHA-256, and what no manifest ever declared.
+fn verify(vault: &MemoryVault, run: &RunId, repository: &VaultRepository) -> SessionAnswer {
+    let manifest_of = |key: &str| serde_json::from_slice::<Manifest>(&vault.get(key).unwrap()).unwrap();
+    let manifest = manifest_of(&format!("runs/{run}/manifest.json"));
+    let keys = vault.keys();
+    let home = format!("repo/{repository}/");
+    let (mut missing, mut wrong) = (Vec::new(), 0);
+    for object in manifest.objects() {
+        match vault.get(&format!("{home}{}", object.name().path())) {
+            None => missing.push(object.name()),
+            Some(content) => {
+                wrong += u64::from(Sha256Digest::from_bytes(Sha256::digest(&content).into()) != object.digest())
+            }
+        }
+    }
+    let manifests = keys.iter().filter(|key| key.ends_with("/manifest.json")).map(|key| manifest_of(key));
+    let declared: HashSet<String> = manifests
+        .flat_map(|manifest| manifest.objects().iter().map(|object| object.name().path()).collect::<Vec<_>>())
+        .collect();
+    let undeclared =
+        keys.iter().filter_map(|key| key.strip_prefix(&home)).filter(|path| !declared.contains(*path)).count();
+    if missing.is_empty() && wrong == 0 && undeclared == 0 {
+        let (objects, bytes) =
+            (manifest.objects().len() as u64, manifest.objects().iter().map(|object| object.size()).sum());
+        let verdict =
+            VerdictSummary { verdict: Verdict::Good, objects, bytes, missing: 0, wrong: 0, unlocked: 0, undeclared: 0 };
+        return SessionAnswer::Verified { verdict };
+    }
+    let cause = format!("VerifyBackup: {} missing, {wrong} wrong, {undeclared} undeclared", missing.len());
+    let defects = Defects { missing, all_named: true, beyond_healing: wrong + undeclared as u64 > 0 };
+    SessionAnswer::Failed { failure: Failure { error: "VerdictBad".to_owned(), cause }, defects: Some(defects) }
 }
 
 fn failed(error: &str, cause: &str) -> SessionAnswer {

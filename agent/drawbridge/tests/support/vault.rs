@@ -1,6 +1,7 @@
 //! A vault in memory, and the real gate in front of it.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -77,6 +78,16 @@ impl MemoryVault {
         self.state.lock().unwrap().objects.get(key).cloned()
     }
 
+    /// What nobody may do: an object is gone.
+    pub fn lose(&self, key: &str) {
+        assert!(self.state.lock().unwrap().objects.remove(key).is_some(), "{key} was not there");
+    }
+
+    /// What nobody may do: an object has this content now.
+    pub fn plant(&self, key: &str, content: &[u8]) {
+        self.state.lock().unwrap().objects.insert(key.to_owned(), Bytes::copy_from_slice(content));
+    }
+
     pub fn clear(&self) {
         self.state.lock().unwrap().objects.clear();
     }
@@ -129,9 +140,13 @@ impl ObjectStore for MemoryVault {
         let body = body.collect().await.map_err(|error| StoreError::new(key, error))?.to_bytes();
         assert_eq!(body.len() as u64, size);
         let mut state = self.state.lock().unwrap();
-        let outcome = match state.objects.insert(key.to_owned(), body) {
-            Some(_) => StoreOutcome::AlreadyThere,
-            None => StoreOutcome::Stored,
+        // As S3 with `If-None-Match: *`: what is there stays, whatever it is.
+        let outcome = match state.objects.entry(key.to_owned()) {
+            Entry::Occupied(_) => StoreOutcome::AlreadyThere,
+            Entry::Vacant(free) => {
+                free.insert(body);
+                StoreOutcome::Stored
+            }
         };
         state.arrived.push(key.to_owned());
         drop(state);

@@ -295,7 +295,7 @@ async fn the_command_compares_the_mirror_with_the_current_repository() {
     fs::write(config.mirror_dir().join("fw/x"), "1\n").unwrap();
     let repository = LocalRepository::create(&config.repository_dir(), PASSWORD).unwrap();
     repository.back_up(&config.mirror_dir(), no_origins(), Arc::new(|_| ())).unwrap();
-    Current { repository: repository.id().clone(), vault: None }.save(&config.state_dir).unwrap();
+    Current::of(repository.id().clone()).save(&config.state_dir).unwrap();
     fs::write(config.mirror_dir().join("fw/x"), "22\n").unwrap();
     let (ui, out) = spoken();
     diff(&config, &ui, &["fw".to_owned()]).await.unwrap();

@@ -1,11 +1,13 @@
 use drawbridge_ssh::{InvalidKey, KeyGenerationFailed};
-use drawbridge_wire::{Ceiling, Failure, Generation, RunId, VaultRepository, VerdictSummary};
+use drawbridge_wire::{Ceiling, Failure, Generation, RunId, VaultRepository};
 use thiserror::Error;
 
+use super::after::Healing;
 use crate::cloud::CloudError;
 use crate::config::PasswordError;
 use crate::cross::CrossError;
 use crate::engine::EngineError;
+use crate::engine::health::Damage;
 use crate::gather::GatherError;
 use crate::history::HistoryError;
 use crate::journal::JournalError;
@@ -92,14 +94,13 @@ pub enum RunError {
         failure: Failure,
     },
     /// The vault doesn't hold what was declared.
-    #[error(
-        "the vault does not hold the backup as declared: {} missing, {} wrong, {} unlocked of {} objects; everything crosses again in the next run",
-        .0.missing, .0.wrong, .0.unlocked, .0.objects
-    )]
-    Bad(VerdictSummary),
-    /// `verify` found something, and the counts are in its words only.
-    #[error("the vault does not hold the backup as declared: {0}; everything crosses again in the next run")]
-    VerdictBad(String),
+    #[error("the vault does not hold the backup as declared: {said}; {healing}")]
+    Bad {
+        /// What `verify` says.
+        said: String,
+        /// What the next run does about it.
+        healing: Healing,
+    },
     /// Verified before anything could have crossed.
     #[error("the run {0} ended before anything crossed")]
     EndedEarly(RunId),
@@ -120,6 +121,19 @@ pub enum RunError {
     /// A thread ended without an answer.
     #[error("a part of the program stopped unexpectedly")]
     Stopped(#[from] tokio::task::JoinError),
+}
+
+impl RunError {
+    /// What is wrong with the local repository, if that is it.
+    pub(super) fn damage(&self) -> Option<Damage> {
+        match self {
+            Self::Stock(error) => error.damage(),
+            Self::Engine(EngineError::Damaged { damage, .. }) | Self::Cross(CrossError::Damaged { damage }) => {
+                Some(damage.clone())
+            }
+            _ => None,
+        }
+    }
 }
 
 fn amount(ceiling: Ceiling, count: u64) -> String {

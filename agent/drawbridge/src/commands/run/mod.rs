@@ -7,7 +7,9 @@
 //! - exit code 0 means verified at rest, never only uploaded;
 //! - how the run ended is written down before the program ends, whatever happened.
 
+mod after;
 mod error;
+mod open;
 mod prepare;
 mod report;
 mod talk;
@@ -31,10 +33,12 @@ use crate::secret::Secret;
 use crate::state::Current;
 use crate::state_file;
 use crate::ui::Ui;
+use open::Turned;
 use prepare::{Prepared, prepare};
 use report::Record;
-use talk::Start;
+use talk::{Judged, Start};
 
+pub use after::Healing;
 pub use error::RunError;
 
 /// By how much this machine's clock may be behind the cloud's before a deadline is taken for over. AWS refuses requests from clocks that
@@ -89,10 +93,10 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
     record.gathered(gather(config, ui).await?);
 
     let key = KeyPair::generate()?;
-    let mut turned = false;
+    let mut turned: Option<Turned> = None;
     let (prepared, run, vault, heartbeat, deadline) = loop {
         ui.stage("Backing up");
-        let prepared = in_background(config, &password, ui, turned).await?;
+        let prepared = in_background(config, &password, ui, turned.clone()).await?;
         record.prepared(&prepared);
         ui.stage("Asking for a bridge");
         match talk::start(cloud, &prepared, key.public(), config.stack.source_cidr).await? {
@@ -112,10 +116,10 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
                 ));
                 return Ok(RunOutcome::DailyLimit { retry_after });
             }
-            Start::Turned(generation) if turned => return Err(RunError::TurnedTwice(generation)),
+            Start::Turned(generation) if turned.is_some() => return Err(RunError::TurnedTwice(generation)),
             Start::Turned(generation) => {
                 ui.note(&format!("the generation {generation} has begun, and with it a new repository"));
-                turned = true;
+                turned = Some(Turned { snapshot: prepared.backup.snapshot.clone() });
             }
         }
     };
@@ -124,7 +128,7 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
     if vault.id() != prepared.current.repository || !as_declared {
         return Err(RunError::Misfiled(vault));
     }
-    let current = Current { vault: Some(vault.clone()), ..prepared.current.clone() };
+    let mut current = Current { vault: Some(vault.clone()), ..prepared.current.clone() };
     current.save(&config.state_dir)?;
     let mut journal = Journal::open(&config.state_dir, &vault)?;
 
@@ -137,22 +141,33 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
         record.closed();
         ui.stage(&format!("Waiting for the end of run {run}"));
     } else {
+        if let Some(damage) = crossed.as_ref().err().and_then(RunError::damage) {
+            after::damaged(config, &current, &damage)?;
+        }
         crossed?;
         record.crossed();
         ui.stage("Verifying");
     }
-    let verdict = talk::await_verdict(cloud, &run).await;
-    if let Err(RunError::Bad(_) | RunError::VerdictBad(_)) = verdict {
-        journal.forget()?;
-    }
-    verdict?;
+    let judged = talk::await_verdict(cloud, &run).await?;
     record.crossed();
+    match judged {
+        Judged::Good => after::good(config, ui, &mut current, &prepared.manifest, &vault, &run)?,
+        Judged::Bad(said, defects) => {
+            let healing = after::bad(config, ui, (&mut current, &mut journal), &vault, &run, defects.as_ref());
+            return Err(RunError::Bad { said, healing });
+        }
+    }
     Ok(RunOutcome::Verified)
 }
 
-async fn in_background(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<Prepared, RunError> {
+async fn in_background(
+    config: &Config,
+    password: &Secret,
+    ui: &Ui,
+    turned: Option<Turned>,
+) -> Result<Prepared, RunError> {
     let (config, password, ui) = (config.clone(), password.clone(), ui.clone());
-    spawn_blocking(move || prepare(&config, &password, &ui, begin_new)).await?
+    spawn_blocking(move || prepare(&config, &password, &ui, turned.as_ref())).await?
 }
 
 /// Waits for the bridge, crosses it, and says so.

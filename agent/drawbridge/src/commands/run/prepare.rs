@@ -4,7 +4,9 @@ use bytes::Bytes;
 use drawbridge_wire::{Generation, Manifest, Sha256Digest};
 use sha2::{Digest, Sha256};
 
+use super::after;
 use super::error::RunError;
+use super::open::{Turned, open};
 use crate::config::Config;
 use crate::engine::{BackupSummary, EngineError, LocalRepository, measure};
 use crate::gather::Origins;
@@ -27,9 +29,27 @@ pub(super) struct Prepared {
     pub(super) counts_on: Option<Generation>,
 }
 
-/// Backs the mirror up, into the current repository or a new one.
-pub(super) fn prepare(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<Prepared, RunError> {
-    let (current, repository) = open(config, password, ui, begin_new)?;
+/// Backs the mirror up, into the current repository or a new one. A repository that proves to be damaged on the way gives way to a new
+/// one, once: should that be damaged as well, the disk is.
+pub(super) fn prepare(
+    config: &Config,
+    password: &Secret,
+    ui: &Ui,
+    turned: Option<&Turned>,
+) -> Result<Prepared, RunError> {
+    let (current, repository) = open(config, password, ui, turned)?;
+    match back_up(config, ui, &current, &repository) {
+        Err(error) => {
+            let Some(damage) = error.damage() else { return Err(error) };
+            after::damaged(config, &current, &damage)?;
+            let (current, repository) = open(config, password, ui, None)?;
+            back_up(config, ui, &current, &repository)
+        }
+        prepared => prepared,
+    }
+}
+
+fn back_up(config: &Config, ui: &Ui, current: &Current, repository: &LocalRepository) -> Result<Prepared, RunError> {
     let mirror = config.mirror_dir();
     let size = measure(&mirror).map_err(|source| EngineError::Folder {
         action: "read the mirror",
@@ -38,15 +58,15 @@ pub(super) fn prepare(config: &Config, password: &Secret, ui: &Ui, begin_new: bo
     })?;
     let transfer = ui.transfer("backing up", Some(size.bytes));
     let counter = transfer.clone();
-    let backup = repository.back_up(
-        &mirror,
-        Origins::new(&config.site()),
-        std::sync::Arc::new(move |bytes| counter.advance(bytes)),
-    )?;
+    let advance = std::sync::Arc::new(move |bytes| counter.advance(bytes));
+    let backup = match repository.back_up(&mirror, Origins::new(&config.site()), advance) {
+        Ok(backup) => backup,
+        Err(error) => return Err(repository.diagnose(error)?.into()),
+    };
     transfer.finish();
     config.site().settle().map_err(|source| EngineError::Folder { action: "sync the mirror", path: mirror, source })?;
 
-    let stock = Stock::take(&repository)?;
+    let stock = Stock::take(repository)?;
     if stock.orphans() > 0 {
         ui.note(&format!("{} packs of an interrupted backup belong to no snapshot and stay here", stock.orphans()));
     }
@@ -59,21 +79,5 @@ pub(super) fn prepare(config: &Config, password: &Secret, ui: &Ui, begin_new: bo
     let bytes = Bytes::from(serde_json::to_vec(&manifest).map_err(RunError::Manifest)?);
     let sha256 = Sha256Digest::from_bytes(Sha256::digest(&bytes).into());
     let counts_on = journal.and_then(|_| current.vault.as_ref().map(drawbridge_wire::VaultRepository::generation));
-    Ok(Prepared { current, backup, stock, manifest, bytes, sha256, counts_on })
-}
-
-fn open(config: &Config, password: &Secret, ui: &Ui, begin_new: bool) -> Result<(Current, LocalRepository), RunError> {
-    let folder = config.repository_dir();
-    if !begin_new && let Some(current) = Current::load(&config.state_dir)? {
-        if folder.join(current.repository.as_str()).exists() {
-            let repository = LocalRepository::open(&folder, &current.repository, password.reveal())?;
-            return Ok((current, repository));
-        }
-        ui.warn(&format!("the local repository {} is gone, so a new one begins", current.repository));
-    }
-    let repository = LocalRepository::create(&folder, password.reveal())?;
-    let current = Current { repository: repository.id().clone(), vault: None };
-    current.save(&config.state_dir)?;
-    ui.note(&format!("began the local repository {}", repository.id()));
-    Ok((current, repository))
+    Ok(Prepared { current: current.clone(), backup, stock, manifest, bytes, sha256, counts_on })
 }

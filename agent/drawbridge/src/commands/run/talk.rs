@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use drawbridge_ssh::PublicKey;
 use drawbridge_wire::{
-    Generation, Report, ReportAnswer, RunId, SessionAnswer, StartAnswer, StartRequest, Timestamp, VERDICT_BAD,
+    Defects, Generation, Report, ReportAnswer, RunId, SessionAnswer, StartAnswer, StartRequest, Timestamp, VERDICT_BAD,
     VaultRepository, Verdict, VerdictSummary,
 };
 use tokio::time::{Instant, sleep, timeout};
@@ -96,13 +96,27 @@ pub(super) async fn await_open(cloud: &Cloud, run: &RunId) -> Result<Opened, Run
     }
 }
 
+/// What became of a run whose upload is complete.
+#[derive(Debug)]
+pub(super) enum Judged {
+    Good,
+    /// With what is wrong in words, and as `session` tells it.
+    Bad(String, Option<Defects>),
+}
+
 /// Waits for the verdict of a run whose upload is complete, or for the failure of one that was closed.
-pub(super) async fn await_verdict(cloud: &Cloud, run: &RunId) -> Result<VerdictSummary, RunError> {
+pub(super) async fn await_verdict(cloud: &Cloud, run: &RunId) -> Result<Judged, RunError> {
     match poll(cloud, run, LONGEST_WAIT, is_open).await? {
-        Some(SessionAnswer::Verified { verdict }) if verdict.verdict == Verdict::Good => Ok(verdict),
-        Some(SessionAnswer::Verified { verdict }) => Err(RunError::Bad(verdict)),
-        Some(SessionAnswer::Failed { failure, .. }) if failure.error == VERDICT_BAD => {
-            Err(RunError::VerdictBad(failure.cause))
+        Some(SessionAnswer::Verified { verdict }) if verdict.verdict == Verdict::Good => Ok(Judged::Good),
+        Some(SessionAnswer::Verified { verdict }) => {
+            let VerdictSummary { objects, missing, wrong, unlocked, undeclared, .. } = verdict;
+            let said = format!(
+                "{missing} missing, {wrong} wrong, {unlocked} unlocked, {undeclared} undeclared of {objects} objects"
+            );
+            Ok(Judged::Bad(said, None))
+        }
+        Some(SessionAnswer::Failed { failure, defects }) if failure.error == VERDICT_BAD => {
+            Ok(Judged::Bad(failure.cause, defects))
         }
         Some(SessionAnswer::Failed { failure, .. }) => Err(RunError::Failed { run: run.clone(), failure }),
         Some(SessionAnswer::Waiting | SessionAnswer::Open { .. }) | None => {
