@@ -6,9 +6,9 @@
 //! refused: for a repository of 100,000 objects a chance below one in 300,000.
 //!
 //! What is caught: text in any encoding (logs, JSON, XML, base64, hex, PEM) from some 50 bytes on, padding and tables
-//! anywhere, and what begins like a compressed, executable or image file. What can't be told: what was compressed well and
-//! doesn't begin as such, as long as its bytes are about as frequent as each other, and of course ciphertext made with
-//! another key.
+//! anywhere, what begins like a compressed, executable or image file, and, without its beginning, a log compressed by gzip, zstd or
+//! bzip2 from some 64 KB on. What can't be told: what was compressed better than that (xz, most images) and doesn't begin as such, and of
+//! course ciphertext made with another key.
 
 use std::f64::consts::LN_2;
 
