@@ -14,7 +14,7 @@ pub const MAX_STRANGERS: usize = 8;
 /// anew has lost its old connection, even if this end hasn't noticed.
 pub const MAX_SESSIONS: usize = 4;
 
-/// Vault streams on one connection; the agent opens four unless told otherwise.
+/// Vault streams on one connection; the agent opens as many unless told otherwise.
 pub const MAX_CHANNELS_PER_CONNECTION: usize = MAX_STREAMS as usize;
 
 /// Vault streams on all connections together.
