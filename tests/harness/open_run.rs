@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use drawbridge_local::Clients;
+use drawbridge_peers::objects::{ciphertext, key, pack};
 use drawbridge_wire::{
     Manifest, ManifestObject, ObjectKind, ObjectName, RunId, SessionAnswer, SessionRequest, Sha256Digest, StartAnswer,
     StartRequest,
@@ -48,12 +49,16 @@ pub fn digest(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest::from_bytes(Sha256::digest(bytes).into())
 }
 
-/// Small objects of every kind; what is in them is of no interest to the gate.
+/// Small objects of every kind, as far as a gate can tell.
 fn objects() -> Vec<(ObjectName, Vec<u8>)> {
-    let mut objects = vec![(ObjectName::CONFIG, b"a config of twenty-nine bytes".to_vec())];
+    let mut objects = vec![(ObjectName::CONFIG, ciphertext(9, 155))];
     let kinds = [ObjectKind::Key, ObjectKind::Data, ObjectKind::Data, ObjectKind::Index, ObjectKind::Snapshot];
-    for (number, kind) in (0_u8..).zip(kinds) {
-        let contents = vec![number; 1000 + usize::from(number)];
+    for (number, kind) in (0..).zip(kinds) {
+        let contents = match kind {
+            ObjectKind::Key => key(number),
+            ObjectKind::Data => pack(number, 1000),
+            _ => ciphertext(number, 1000),
+        };
         objects.push((ObjectName::hashed(kind, digest(&contents)).unwrap(), contents));
     }
     objects

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - nothing is admitted before the one manifest whose SHA-256 the run declared, and nothing after the receipt;
-//! - an [`Admitted`] exists only for an object that the manifest declares as crossing, of its declared size, in its
-//!   turn; and at most one at a time for a name;
+//! - an [`Admitted`] exists only for an object that the manifest declares as crossing, of its declared size, which
+//!   one of its kind can have, in its turn; and at most one at a time for a name;
 //! - no index is admitted while an earlier kind is incomplete, and no snapshot while an index is missing: whenever the
 //!   bridge falls, every snapshot in the vault can be restored;
 //! - an object counts as acknowledged only through its [`Admitted`].
@@ -14,6 +14,8 @@ use drawbridge_wire::{
 };
 use sha2::{Digest, Sha256};
 use thiserror::Error;
+
+use crate::shape;
 
 /// What the run declared when it began.
 #[derive(Debug, Clone)]
@@ -91,6 +93,18 @@ pub enum Refusal {
         declared: u64,
         /// What the request says.
         stated: u64,
+    },
+    /// Of a size that no object of its kind has.
+    #[error("not as restic writes {}: {size} bytes, where {least} to {most} are possible", .kind.folder())]
+    Misshapen {
+        /// What was put.
+        kind: ObjectKind,
+        /// Its declared size.
+        size: u64,
+        /// The least.
+        least: u64,
+        /// The most.
+        most: u64,
     },
     /// Before its turn.
     #[error("out of order: {missing} objects that come before {}/ are missing", .kind.folder())]
@@ -275,9 +289,13 @@ impl Admission {
         if stated < declared {
             return Err(Refusal::TooSmall { declared, stated });
         }
-        let missing = ledger.missing_before(name.kind());
+        let (kind, size, (least, most)) = (name.kind(), declared, shape::sizes(name.kind()));
+        if !(least..=most).contains(&size) {
+            return Err(Refusal::Misshapen { kind, size, least, most });
+        }
+        let missing = ledger.missing_before(kind);
         if missing > 0 {
-            return Err(Refusal::OutOfOrder { kind: name.kind(), missing });
+            return Err(Refusal::OutOfOrder { kind, missing });
         }
         match ledger.progress.get_mut(index) {
             Some(progress @ Progress::Expected) => {

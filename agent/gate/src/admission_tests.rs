@@ -23,13 +23,13 @@ fn name(kind: ObjectKind, n: u8) -> ObjectName {
 fn manifest() -> Manifest {
     let objects = vec![
         ManifestObject::config(digest(9), 155, true),
-        ManifestObject::hashed(name(ObjectKind::Key, 1), 10, true),
-        ManifestObject::hashed(name(ObjectKind::Data, 1), 20, true),
-        ManifestObject::hashed(name(ObjectKind::Data, 2), 30, true),
-        ManifestObject::hashed(name(ObjectKind::Data, 3), 40, false),
+        ManifestObject::hashed(name(ObjectKind::Key, 1), 450, true),
+        ManifestObject::hashed(name(ObjectKind::Data, 1), 200, true),
+        ManifestObject::hashed(name(ObjectKind::Data, 2), 300, true),
+        ManifestObject::hashed(name(ObjectKind::Data, 3), 400, false),
         ManifestObject::hashed(name(ObjectKind::Index, 1), 50, true),
         ManifestObject::hashed(name(ObjectKind::Index, 2), 50, true),
-        ManifestObject::hashed(name(ObjectKind::Snapshot, 1), 60, true),
+        ManifestObject::hashed(name(ObjectKind::Snapshot, 1), 260, true),
     ];
     Manifest::new(repository(), objects).unwrap()
 }
@@ -57,9 +57,9 @@ fn take(admission: &mut Admission, name: ObjectName, size: u64) {
 
 fn take_up_to_data(admission: &mut Admission) {
     take(admission, ObjectName::CONFIG, 155);
-    take(admission, name(ObjectKind::Key, 1), 10);
-    take(admission, name(ObjectKind::Data, 1), 20);
-    take(admission, name(ObjectKind::Data, 2), 30);
+    take(admission, name(ObjectKind::Key, 1), 450);
+    take(admission, name(ObjectKind::Data, 1), 200);
+    take(admission, name(ObjectKind::Data, 2), 300);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_manifest_of_unknown_or_excessive_length_is_not_read() {
 fn only_objects_that_the_manifest_lets_cross_are_admitted() {
     let mut admission = opened();
     for undeclared in [name(ObjectKind::Data, 3), name(ObjectKind::Data, 7), name(ObjectKind::Snapshot, 2)] {
-        assert!(matches!(admission.admit(undeclared, Some(40)), Err(Refusal::Undeclared)), "{undeclared}");
+        assert!(matches!(admission.admit(undeclared, Some(400)), Err(Refusal::Undeclared)), "{undeclared}");
     }
 }
 
@@ -124,24 +124,24 @@ fn an_object_has_exactly_its_declared_size() {
     let mut admission = opened();
     let pack = name(ObjectKind::Data, 1);
     assert!(matches!(admission.admit(pack, None), Err(Refusal::LengthRequired)));
-    assert!(matches!(admission.admit(pack, Some(19)), Err(Refusal::TooSmall { declared: 20, stated: 19 })));
-    assert!(matches!(admission.admit(pack, Some(21)), Err(Refusal::TooLarge { declared: 20, stated: 21 })));
+    assert!(matches!(admission.admit(pack, Some(199)), Err(Refusal::TooSmall { declared: 200, stated: 199 })));
+    assert!(matches!(admission.admit(pack, Some(201)), Err(Refusal::TooLarge { declared: 200, stated: 201 })));
     assert!(matches!(admission.admit(pack, Some(MAX_PACK_BYTES + 1)), Err(Refusal::TooLarge { .. })));
-    take(&mut admission, pack, 20);
+    take(&mut admission, pack, 200);
 }
 
 #[test]
 fn an_index_waits_for_everything_that_it_may_refer_to() {
     let mut admission = opened();
     let index = name(ObjectKind::Index, 1);
-    take(&mut admission, name(ObjectKind::Data, 1), 20);
+    take(&mut admission, name(ObjectKind::Data, 1), 200);
     match admission.admit(index, Some(50)) {
         Err(Refusal::OutOfOrder { kind: ObjectKind::Index, missing: 3 }) => {}
         other => panic!("{other:?}"),
     }
     take(&mut admission, ObjectName::CONFIG, 155);
-    take(&mut admission, name(ObjectKind::Key, 1), 10);
-    let Ok(Admit::Upload(pack)) = admission.admit(name(ObjectKind::Data, 2), Some(30)) else { panic!() };
+    take(&mut admission, name(ObjectKind::Key, 1), 450);
+    let Ok(Admit::Upload(pack)) = admission.admit(name(ObjectKind::Data, 2), Some(300)) else { panic!() };
     assert!(
         matches!(admission.admit(index, Some(50)), Err(Refusal::OutOfOrder { missing: 1, .. })),
         "crossing is not acknowledged"
@@ -156,20 +156,20 @@ fn a_snapshot_waits_for_every_index() {
     take_up_to_data(&mut admission);
     take(&mut admission, name(ObjectKind::Index, 2), 50);
     let snapshot = name(ObjectKind::Snapshot, 1);
-    assert!(matches!(admission.admit(snapshot, Some(60)), Err(Refusal::OutOfOrder { missing: 1, .. })));
+    assert!(matches!(admission.admit(snapshot, Some(260)), Err(Refusal::OutOfOrder { missing: 1, .. })));
     take(&mut admission, name(ObjectKind::Index, 1), 50);
-    take(&mut admission, snapshot, 60);
+    take(&mut admission, snapshot, 260);
 }
 
 #[test]
 fn an_object_crosses_once_at_a_time_and_again_after_a_failure() {
     let mut admission = opened();
     let pack = name(ObjectKind::Data, 1);
-    let Ok(Admit::Upload(first)) = admission.admit(pack, Some(20)) else { panic!() };
-    assert!(matches!(admission.admit(pack, Some(20)), Err(Refusal::Crossing)));
+    let Ok(Admit::Upload(first)) = admission.admit(pack, Some(200)) else { panic!() };
+    assert!(matches!(admission.admit(pack, Some(200)), Err(Refusal::Crossing)));
     admission.give_up(&first);
-    take(&mut admission, pack, 20);
-    assert!(matches!(admission.admit(pack, Some(20)), Ok(Admit::Again(_))));
+    take(&mut admission, pack, 200);
+    assert!(matches!(admission.admit(pack, Some(200)), Ok(Admit::Again(_))));
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn the_receipt_waits_for_every_declared_object_and_names_each() {
     assert!(matches!(admission.receipt(), Err(Refusal::Incomplete(3))));
     take(&mut admission, name(ObjectKind::Index, 1), 50);
     take(&mut admission, name(ObjectKind::Index, 2), 50);
-    let Ok(Admit::Upload(snapshot)) = admission.admit(name(ObjectKind::Snapshot, 1), Some(60)) else { panic!() };
+    let Ok(Admit::Upload(snapshot)) = admission.admit(name(ObjectKind::Snapshot, 1), Some(260)) else { panic!() };
     let late = "2026-11-23T20:30:00Z".parse().unwrap();
     admission.acknowledge(&snapshot, StoreOutcome::AlreadyThere, late);
     let Ok(Due::Write { entries, completed_at }) = admission.receipt() else { panic!() };
@@ -196,4 +196,34 @@ fn after_the_receipt_nothing_is_taken() {
     assert!(matches!(admission.admit(ObjectName::CONFIG, Some(155)), Err(Refusal::Complete)));
     assert!(matches!(admission.has_manifest(), Err(Refusal::Complete)));
     assert!(matches!(admission.receipt(), Ok(Due::Written)));
+}
+
+#[test]
+fn an_object_has_a_size_that_one_of_its_kind_can_have() {
+    let sized = |name: ObjectName, size| match name {
+        ObjectName::CONFIG => ManifestObject::config(digest(1), size, true),
+        name => ManifestObject::hashed(name, size, true),
+    };
+    let admit = |name: ObjectName, size| {
+        let manifest = Manifest::new(repository(), vec![sized(name, size)]).unwrap();
+        let text = serde_json::to_vec(&manifest).unwrap();
+        let checked = terms_for(&text, manifest.declared()).check(&text).unwrap();
+        let mut admission = Admission::default();
+        admission.open(checked, Timestamp::UNIX_EPOCH);
+        admission.admit(name, Some(size))
+    };
+    for (name, least, most) in [
+        (ObjectName::CONFIG, 117, 4096),
+        (name(ObjectKind::Key, 1), 128, 4096),
+        (name(ObjectKind::Data, 1), 106, MAX_PACK_BYTES),
+        (name(ObjectKind::Index, 1), 44, MAX_PACK_BYTES),
+        (name(ObjectKind::Snapshot, 1), 64, MAX_PACK_BYTES),
+    ] {
+        for size in [least, most] {
+            assert!(matches!(admit(name, size), Ok(Admit::Upload(_))), "{name} {size}");
+        }
+        for size in [0, least - 1, most + 1].into_iter().filter(|size| *size <= MAX_PACK_BYTES) {
+            assert!(matches!(admit(name, size), Err(Refusal::Misshapen { .. })), "{name} {size}");
+        }
+    }
 }

@@ -11,23 +11,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use drawbridge_wire::{
-    BoxConfig, ManifestObject, ObjectName, RunId, StoreOutcome, Timestamp, manifest_key, object_key, receipt_key,
+    BoxConfig, ManifestObject, RunId, StoreOutcome, Timestamp, manifest_key, object_key, receipt_key,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use hyper::header::CONTENT_LENGTH;
 use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Version};
-use thiserror::Error;
+use hyper::{Method, Request, Response};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use crate::admission::{Admission, Admit, Admitted, Due, Refusal, Repeated, Terms};
+use crate::admission::{Admission, Admit, Admitted, Due, Repeated, Terms};
 use crate::intake::{Fault, Intake};
 use crate::limits::{DISMISSAL_PATIENCE, DISMISSED_BODY_BYTES, MAX_UPLOADS};
 use crate::receipt::Letterhead;
-use crate::storage::{ObjectStore, Payload, StoreError, chain, put_whole};
+use crate::rejection::Rejection;
+use crate::route::Route;
+use crate::storage::{ObjectStore, Payload, chain, put_whole};
+use crate::tally::Tally;
 
 /// The vault, as far as the agent can see it.
 pub(crate) struct Vault<S> {
@@ -37,94 +39,11 @@ pub(crate) struct Vault<S> {
     store: S,
     stall: Duration,
     admission: Mutex<Admission>,
+    tally: Tally,
     /// The right to bring the first manifest or to fetch the receipt: each takes up to 35 MiB while it lasts.
     paperwork: Semaphore,
     uploads: Semaphore,
     completed: watch::Sender<bool>,
-}
-
-/// Why a request is not fulfilled.
-#[derive(Debug, Error)]
-enum Rejection {
-    /// Not a request that the gate knows.
-    #[error("forbidden")]
-    Forbidden,
-    #[error(transparent)]
-    Refused(#[from] Refusal),
-    #[error(transparent)]
-    Body(#[from] Fault),
-    /// A body where none belongs.
-    #[error("the body must be empty")]
-    Unwanted,
-    #[error("the vault cannot be reached now")]
-    Store(#[from] StoreError),
-    #[error("nothing moved for {0:?}")]
-    Stalled(Duration),
-    #[error("too many requests at once")]
-    Busy,
-    /// A fault of the gate's own.
-    #[error("internal error")]
-    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl Rejection {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Forbidden | Self::Refused(Refusal::Undeclared) => StatusCode::FORBIDDEN,
-            Self::Body(_) | Self::Unwanted => StatusCode::BAD_REQUEST,
-            Self::Store(_) | Self::Stalled(_) | Self::Busy | Self::Refused(Refusal::Crossing) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::Refused(refusal) => match refusal {
-                Refusal::LengthRequired => StatusCode::LENGTH_REQUIRED,
-                Refusal::ManifestTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-                Refusal::ManifestMalformed(_) | Refusal::ManifestRepository | Refusal::ManifestTotals { .. } => {
-                    StatusCode::UNPROCESSABLE_ENTITY
-                }
-                Refusal::TooLarge { .. } => StatusCode::INSUFFICIENT_STORAGE,
-                Refusal::ManifestFirst | Refusal::OutOfOrder { .. } | Refusal::Incomplete(_) | Refusal::Complete => {
-                    StatusCode::CONFLICT
-                }
-                Refusal::ManifestHash { .. } | Refusal::TooSmall { .. } | Refusal::Crossing | Refusal::Undeclared => {
-                    StatusCode::BAD_REQUEST
-                }
-            },
-        }
-    }
-
-    fn answer(&self) -> Response<Full<Bytes>> {
-        let mut response = Response::new(Full::from(format!("{self}\n")));
-        *response.status_mut() = self.status();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-        }
-        response
-    }
-}
-
-/// What a request asks for.
-enum Route {
-    Manifest,
-    Object(ObjectName),
-    Receipt,
-}
-
-fn route(head: &Parts) -> Result<Route, Rejection> {
-    // HTTP/1 names a host in the request line only to a proxy, which the gate is not; HTTP/2 always names one.
-    let to_a_proxy = head.version < Version::HTTP_2 && head.uri.authority().is_some();
-    if head.method != Method::POST || head.uri.query().is_some() || to_a_proxy {
-        return Err(Rejection::Forbidden);
-    }
-    match head.uri.path() {
-        "/manifest" => Ok(Route::Manifest),
-        "/receipt" => Ok(Route::Receipt),
-        path => {
-            let name = path.strip_prefix('/').and_then(|name| name.parse().ok());
-            name.map(Route::Object).ok_or(Rejection::Forbidden)
-        }
-    }
 }
 
 /// How a request will be fulfilled, with every right that it takes.
@@ -172,6 +91,7 @@ impl<S: ObjectStore> Vault<S> {
             store,
             stall,
             admission: Mutex::default(),
+            tally: Tally::default(),
             paperwork: Semaphore::new(1),
             uploads: Semaphore::new(MAX_UPLOADS),
             completed: watch::Sender::new(false),
@@ -203,6 +123,9 @@ impl<S: ObjectStore> Vault<S> {
             Ok(()) => Response::new(Full::default()),
             Err(rejection) => {
                 let (status, reason) = (rejection.status().as_u16(), chain(&rejection));
+                if let Some(check) = rejection.check() {
+                    self.tally.refused(check);
+                }
                 warn!(method = %head.method, path = shortened(head.uri.path()), status, reason, "rejected");
                 let mut response = rejection.answer();
                 if head.method == Method::HEAD {
@@ -217,7 +140,7 @@ impl<S: ObjectStore> Vault<S> {
     /// Decides, without reading the body.
     fn plan(&self, head: &Parts, length: Option<u64>) -> Result<Plan<'_, S>, Rejection> {
         let turn = || self.paperwork.try_acquire().map_err(|_| Rejection::Busy);
-        match route(head)? {
+        match Route::of(head).ok_or(Rejection::Forbidden)? {
             Route::Manifest => {
                 let in_force = self.admission().has_manifest()?;
                 let length = self.terms.admit_manifest(length)?;
@@ -253,7 +176,7 @@ impl<S: ObjectStore> Vault<S> {
         match plan {
             Plan::TakeManifest { length, _turn } => self.take_manifest(length, body).await,
             Plan::CompareManifest { length } => {
-                self.finish(&Intake::new(body, length, self.terms.manifest_sha256)).await
+                self.finish(&Intake::again(body, length, self.terms.manifest_sha256)).await
             }
             Plan::Upload { crossing, object, _slot } => {
                 let outcome = self.put(&object, body).await?;
@@ -263,7 +186,7 @@ impl<S: ObjectStore> Vault<S> {
             }
             Plan::Compare(repeated) => {
                 let object = repeated.object();
-                self.finish(&Intake::new(body, object.size(), object.digest())).await
+                self.finish(&Intake::again(body, object.size(), object.digest())).await
             }
             Plan::Receipt { due, _turn } => self.write_receipt(due).await,
         }
@@ -311,7 +234,7 @@ impl<S: ObjectStore> Vault<S> {
     }
 
     async fn put(&self, object: &ManifestObject, body: Incoming) -> Result<StoreOutcome, Rejection> {
-        let intake = Intake::new(body, object.size(), object.digest());
+        let intake = Intake::of_object(body, object);
         if let Some(fault) = intake.fault() {
             return Err(fault.into());
         }
@@ -344,7 +267,7 @@ impl<S: ObjectStore> Vault<S> {
     async fn write_receipt(&self, due: Due) -> Result<(), Rejection> {
         if let Due::Write { entries, completed_at } = due {
             let objects = entries.len();
-            let receipt = self.letterhead.receipt(entries, completed_at);
+            let receipt = self.letterhead.receipt(entries, &self.tally, completed_at);
             let receipt = receipt.map_err(|error| Rejection::Internal(error.into()))?;
             let outcome = put_whole(&self.store, &receipt_key(&self.run), receipt).await?;
             self.admission().complete();

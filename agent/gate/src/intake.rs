@@ -1,8 +1,8 @@
-//! A body on its way from the agent to S3, hashed as it passes.
+//! A body on its way from the agent to S3, hashed and inspected as it passes.
 //!
 //! Invariants:
-//! - the last chunk is handed on only when the length and the SHA-256 of the whole are right, so S3 never sees the end
-//!   of a wrong body and has nothing to store;
+//! - the last chunk is handed on only when the length, the SHA-256 and the shape of the whole are right, so S3 never sees
+//!   the end of a wrong body and has nothing to store;
 //! - at most two chunks are held, whatever the body's length;
 //! - one reader at a time: after [`Intake::reclaim`] the body that was lent out yields only an error.
 
@@ -12,12 +12,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use drawbridge_wire::Sha256Digest;
+use drawbridge_wire::{ManifestObject, Sha256Digest};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio::time::timeout;
+
+use crate::shape::{Inspection, Misfit};
 
 /// What is wrong with a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -25,6 +27,9 @@ pub enum Fault {
     /// Not what was declared.
     #[error("wrong hash: the body's SHA-256 is not the declared one")]
     Hash,
+    /// What was declared, and nothing that a repository holds.
+    #[error(transparent)]
+    Misfit(#[from] Misfit),
     /// It ended early, or the connection broke.
     #[error("the body ended before its declared size")]
     CutOff,
@@ -40,6 +45,8 @@ struct State {
     /// Gone when the gate has given the body up.
     incoming: Option<Incoming>,
     hasher: Sha256,
+    /// None for what isn't stored now.
+    inspection: Option<Inspection>,
     digest: Sha256Digest,
     size: u64,
     received: u64,
@@ -56,7 +63,14 @@ struct State {
 impl State {
     fn judge(&mut self) {
         let found = Sha256Digest::from_bytes(std::mem::take(&mut self.hasher).finalize().into());
-        if found == self.digest { self.verified = true } else { self.fault = Some(Fault::Hash) }
+        if found != self.digest {
+            self.fault = Some(Fault::Hash);
+            return;
+        }
+        match self.inspection.take().map_or(Ok(()), Inspection::judge) {
+            Ok(()) => self.verified = true,
+            Err(misfit) => self.fault = Some(misfit.into()),
+        }
     }
 
     fn take_in(&mut self, chunk: Bytes) {
@@ -66,6 +80,9 @@ impl State {
             return;
         }
         self.hasher.update(&chunk);
+        if let Some(inspection) = &mut self.inspection {
+            inspection.take_in(&chunk);
+        }
         if self.received == self.size {
             self.judge();
         }
@@ -114,10 +131,22 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Intake {
-    pub(crate) fn new(incoming: Incoming, size: u64, digest: Sha256Digest) -> Self {
+    /// The body of an object that is to be stored.
+    pub(crate) fn of_object(incoming: Incoming, object: &ManifestObject) -> Self {
+        let inspection = Inspection::new(object.name().kind(), object.size());
+        Self::begin(incoming, object.size(), object.digest(), Some(inspection))
+    }
+
+    /// A body that has been stored before, to be compared.
+    pub(crate) fn again(incoming: Incoming, size: u64, digest: Sha256Digest) -> Self {
+        Self::begin(incoming, size, digest, None)
+    }
+
+    fn begin(incoming: Incoming, size: u64, digest: Sha256Digest, inspection: Option<Inspection>) -> Self {
         let mut state = State {
             incoming: Some(incoming),
             hasher: Sha256::new(),
+            inspection,
             digest,
             size,
             received: 0,

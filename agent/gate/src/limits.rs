@@ -14,7 +14,7 @@ pub const MAX_STRANGERS: usize = 8;
 /// anew has lost its old connection, even if this end hasn't noticed.
 pub const MAX_SESSIONS: usize = 4;
 
-/// Vault streams on one connection; the agent opens four unless told otherwise.
+/// Vault streams on one connection; the agent opens as many unless told otherwise.
 pub const MAX_CHANNELS_PER_CONNECTION: usize = MAX_STREAMS as usize;
 
 /// Vault streams on all connections together.
@@ -57,7 +57,7 @@ pub const WHOLE_PUT_PAUSES: [Duration; 2] = [Duration::from_millis(200), Duratio
 pub struct Patience {
     /// From the TCP connection to the login, so that half-open connections end.
     pub login: Duration,
-    /// Without a byte moving in an upload, or S3's answer to a finished one. Shorter than the link's
+    /// Without a byte moving in an upload, or S3's answer to a finished one, or a byte taken of an answer of the gate's. Shorter than the link's
     /// [`drawbridge_ssh::settings::INACTIVITY_TIMEOUT`], which would end the whole connection instead of the upload.
     pub stall: Duration,
     /// After the receipt, without connections, for an agent that lost the answer and asks again.

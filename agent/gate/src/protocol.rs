@@ -2,12 +2,14 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
+use tokio_io_timeout::TimeoutWriter;
 
 use crate::http::Vault;
 use crate::limits::{H2_STREAM_WINDOW_BYTES, HTTP_BUFFER_BYTES, MAX_H2_STREAMS, MAX_HEADER_BYTES};
@@ -25,8 +27,9 @@ pub(crate) enum ProtocolError {
     Http(#[from] hyper::Error),
 }
 
-/// Serves one stream to its end.
-pub(crate) async fn serve<S, T>(vault: Arc<Vault<S>>, mut stream: T) -> Result<(), ProtocolError>
+/// Serves one stream to its end. An answer that isn't taken for `stall` ends it: a client that asks and never reads would
+/// keep its stream otherwise.
+pub(crate) async fn serve<S, T>(vault: Arc<Vault<S>>, mut stream: T, stall: Duration) -> Result<(), ProtocolError>
 where
     S: ObjectStore,
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -34,7 +37,9 @@ where
     let beginning = read_beginning(&mut stream).await?;
     let is_h2 = beginning == H2_PREFACE;
     let (reader, writer) = tokio::io::split(stream);
-    let io = TokioIo::new(tokio::io::join(Cursor::new(beginning).chain(reader), writer));
+    let mut writer = TimeoutWriter::new(writer);
+    writer.set_timeout(Some(stall));
+    let io = TokioIo::new(tokio::io::join(Cursor::new(beginning).chain(reader), Box::pin(writer)));
     let service = service_fn(move |request| {
         let vault = Arc::clone(&vault);
         async move { vault.answer(request).await }

@@ -3,11 +3,16 @@
 use bytes::Bytes;
 use drawbridge_wire::{BoxConfig, Ready, Receipt, ReceiptEntry, RunId, Sha256Digest, Timestamp, VaultRepository};
 
+use crate::tally::Tally;
+
 /// The gate's version, as it signs with it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A receipt's JSON without its entries, in bytes, generously.
 const HEAD_BYTES: usize = 512;
+
+/// One check's, at its longest: `{"check":"ciphertext","passed":120000,"refused":<20 digits>},`.
+const CHECK_BYTES: usize = 80;
 
 /// One entry's, at its longest: `{"name":"snapshots/<64 digits>","size":150994944,"outcome":"already_there"},`.
 const ENTRY_BYTES: usize = 136;
@@ -35,6 +40,7 @@ impl Letterhead {
     pub(crate) fn receipt(
         &self,
         objects: Vec<ReceiptEntry>,
+        tally: &Tally,
         completed_at: Timestamp,
     ) -> Result<Bytes, serde_json::Error> {
         let receipt = Receipt {
@@ -44,10 +50,12 @@ impl Letterhead {
             version: VERSION.to_owned(),
             opened_at: self.opened_at,
             completed_at,
+            checks: tally.lines(&objects),
             objects,
         };
         // A buffer that grows by doubling would need twice its size for a moment, up to 32 MiB.
-        let mut text = Vec::with_capacity(HEAD_BYTES + ENTRY_BYTES * receipt.objects.len());
+        let (checks, entries) = (CHECK_BYTES * receipt.checks.len(), ENTRY_BYTES * receipt.objects.len());
+        let mut text = Vec::with_capacity(HEAD_BYTES + checks + entries);
         serde_json::to_writer(&mut text, &receipt)?;
         Ok(Bytes::from(text))
     }
@@ -62,7 +70,9 @@ pub(crate) fn ready(host_key: &drawbridge_ssh::PublicKey) -> Result<Bytes, serde
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use drawbridge_wire::{MAX_PACK_BYTES, ObjectKind, ObjectName, StoreOutcome};
+    use drawbridge_wire::{
+        Check, CheckLine, MAX_MANIFEST_OBJECTS, MAX_PACK_BYTES, ObjectKind, ObjectName, StoreOutcome,
+    };
 
     use super::*;
 
@@ -71,5 +81,13 @@ mod tests {
         let name = ObjectName::hashed(ObjectKind::Snapshot, Sha256Digest::from_bytes([0; 32])).unwrap();
         let entry = ReceiptEntry { name, size: MAX_PACK_BYTES, outcome: StoreOutcome::AlreadyThere };
         assert!(serde_json::to_string(&entry).unwrap().len() < ENTRY_BYTES);
+    }
+
+    #[test]
+    fn the_longest_check_fits_its_share_of_the_buffer() {
+        for check in Check::ALL {
+            let line = CheckLine { check, passed: MAX_MANIFEST_OBJECTS as u64, refused: u64::MAX };
+            assert!(serde_json::to_string(&line).unwrap().len() < CHECK_BYTES, "{check:?}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! - no answer to a stranger tells a wrong user from a wrong key.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use drawbridge_ssh::{PublicKey, USER, VAULT_HOST, VAULT_PORT};
 use russh::keys::ssh_key;
@@ -68,6 +69,7 @@ impl<S: ObjectStore> Gatehouse<S> {
             place: Arc::clone(&place),
             channels: Arc::clone(&self.channels),
             own_channels: Arc::new(Semaphore::new(MAX_CHANNELS_PER_CONNECTION)),
+            stall: self.patience.stall,
             span: Span::current(),
         };
         debug!(connection = place.id(), "connected");
@@ -92,6 +94,7 @@ struct Visitor<S> {
     place: Arc<Place>,
     channels: Arc<Semaphore>,
     own_channels: Arc<Semaphore>,
+    stall: Duration,
     span: Span,
 }
 
@@ -158,10 +161,10 @@ impl<S: ObjectStore> server::Handler for Visitor<S> {
             return Ok(());
         };
         reply.accept().await;
-        let vault = Arc::clone(&self.vault);
+        let (vault, stall) = (Arc::clone(&self.vault), self.stall);
         let serving = async move {
             let _permits = permits;
-            if let Err(error) = protocol::serve(vault, channel.into_stream()).await {
+            if let Err(error) = protocol::serve(vault, channel.into_stream(), stall).await {
                 debug!(reason = chain(&error), "stream ended");
             }
         };

@@ -56,7 +56,7 @@ async fn http_2_crosses_as_well() {
 
 #[tokio::test]
 async fn several_streams_cross_at_once_on_one_connection() {
-    let packs = (0..24).map(|n| common::Object::new(ObjectKind::Data, objects::bytes_of(300_000, n))).collect();
+    let packs = (0..24).map(|n| common::Object::new(ObjectKind::Data, objects::pack(n, 300_000))).collect();
     let (cargo, store) = (Cargo::of(packs), Memory::default());
     let gate = Gate::open(&cargo, &store).await;
     let mut client = gate.client().await;
@@ -263,7 +263,7 @@ async fn an_agent_that_hangs_up_in_the_middle_may_come_back() {
 
 #[tokio::test]
 async fn one_upload_too_many_is_told_to_come_back() {
-    let packs = (0..=MAX_UPLOADS as u64).map(|n| common::Object::new(ObjectKind::Data, objects::bytes_of(64, n)));
+    let packs = (0..=MAX_UPLOADS as u64).map(|n| common::Object::new(ObjectKind::Data, objects::pack(n, 200)));
     let (cargo, store) = (Cargo::of(packs.collect()), Memory::default());
     let gate = Gate::open(&cargo, &store).await;
     let mut last = gate.client().await;

@@ -93,7 +93,7 @@ async fn memory_stays_bounded_while_a_gibibyte_crosses() {
     const PACK_BYTES: usize = 16 * 1024 * 1024;
     const STREAMS: usize = 4;
     // Four different packs in the client's memory would do, but names are hashes: each pack is made when it is sent.
-    let name = |n| Object::new(ObjectKind::Data, objects::bytes_of(PACK_BYTES, n)).name;
+    let name = |n| Object::new(ObjectKind::Data, objects::pack(n, PACK_BYTES)).name;
     let names: Vec<ObjectName> = (0..PACKS).map(name).collect();
     let entries = names.iter().map(|name| ManifestObject::hashed(*name, PACK_BYTES as u64, true)).collect();
     let repository = objects::REPOSITORY.parse::<drawbridge_wire::VaultRepository>().unwrap().id();
@@ -108,7 +108,7 @@ async fn memory_stays_bounded_while_a_gibibyte_crosses() {
         let packs: Vec<(u64, ObjectName)> = (0..PACKS).zip(names.clone()).skip(lane).step_by(STREAMS).collect();
         streams.push(tokio::spawn(async move {
             for (n, name) in packs {
-                assert_eq!(http.post(&format!("/{name}"), objects::bytes_of(PACK_BYTES, n)).await.status, 200);
+                assert_eq!(http.post(&format!("/{name}"), objects::pack(n, PACK_BYTES)).await.status, 200);
             }
         }));
     }
@@ -129,7 +129,7 @@ async fn memory_stays_bounded_while_a_gibibyte_crosses() {
 #[tokio::test]
 async fn memory_stays_bounded_when_s3_takes_nothing_and_everybody_sends() {
     const PACK_BYTES: usize = 16 * 1024 * 1024;
-    let packs = (0..MAX_CHANNELS as u64).map(|n| Object::new(ObjectKind::Data, objects::bytes_of(PACK_BYTES, n)));
+    let packs = (0..MAX_CHANNELS as u64).map(|n| Object::new(ObjectKind::Data, objects::pack(n, PACK_BYTES)));
     let cargo = Cargo::of(packs.collect());
     let gate = Machine::boot(&cargo.manifest(), |_| {}).await;
     let first = gate.connect().await;

@@ -3,17 +3,21 @@
 
 mod common;
 
+use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::{Cargo, Client, Gate, LOOPBACK, Memory, SOON, config};
-use drawbridge_gate::limits::{MAX_CHANNELS_PER_CONNECTION, MAX_SESSIONS, MAX_STRANGERS, Patience};
+use drawbridge_gate::limits::{MAX_CHANNELS, MAX_CHANNELS_PER_CONNECTION, MAX_SESSIONS, MAX_STRANGERS, Patience};
 use drawbridge_gate::{Ending, build};
 use drawbridge_ssh::{KeyPair, LinkError, PinnedHostKey, VAULT_HOST, VAULT_PORT, client_config};
 use drawbridge_wire::Timestamp;
 use russh::keys::{Algorithm, PrivateKey, PrivateKeyWithHashAlg};
 use russh::{ChannelMsg, Sig, client};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -252,6 +256,65 @@ async fn a_client_that_stays_after_the_receipt_does_not_keep_the_gate_open() {
     let mut client: Client = gate.client().await;
     client.cross(&cargo).await;
     assert_eq!(gate.ended().await, Ending::Complete);
+}
+
+/// A connection whose client stops listening when it is told to, and goes on talking.
+struct Deaf {
+    socket: TcpStream,
+    deaf: Arc<AtomicBool>,
+}
+
+impl AsyncRead for Deaf {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.deaf.load(Ordering::SeqCst) { Poll::Pending } else { Pin::new(&mut self.socket).poll_read(cx, into) }
+    }
+}
+
+impl AsyncWrite for Deaf {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn clients_that_ask_and_never_read_the_answers_lose_their_streams() {
+    let patience = Patience { stall: Duration::from_millis(300), ..common::patience() };
+    let (gate, key) = gate_with_key(&Memory::default(), patience).await;
+    // Answers wait in the gate once so many bytes of them are under way.
+    let config = client::Config { window_size: 1024, ..Arc::into_inner(client_config()).unwrap() };
+    let (config, deaf) = (Arc::new(config), Arc::new(AtomicBool::new(false)));
+    let mut rude = Vec::new();
+    for _ in 0..MAX_CHANNELS / MAX_CHANNELS_PER_CONNECTION {
+        let socket = TcpStream::connect((LOOPBACK, gate.port)).await.unwrap();
+        let socket = Deaf { socket, deaf: Arc::clone(&deaf) };
+        let known = PinnedHostKey::new(gate.host_key.clone());
+        let mut connection = client::connect_stream(Arc::clone(&config), socket, known).await.unwrap();
+        assert!(log_in(&mut connection, "drawbridge", &key).await);
+        let mut channels = Vec::new();
+        for _ in 0..MAX_CHANNELS_PER_CONNECTION {
+            channels.push(connection.channel_open_direct_tcpip(VAULT_HOST, VAULT_PORT, "127.0.0.1", 0).await.unwrap());
+        }
+        rude.push((connection, channels));
+    }
+    let mut agent = raw_connection(&gate).await;
+    assert!(log_in(&mut agent, "drawbridge", &key).await);
+    let open = async || agent.channel_open_direct_tcpip(VAULT_HOST, VAULT_PORT, "127.0.0.1", 0).await.is_ok();
+    assert!(!open().await, "every stream is taken");
+    deaf.store(true, Ordering::SeqCst);
+    let requests = "POST /nothing HTTP/1.1\r\nHost: v\r\nContent-Length: 0\r\n\r\n".repeat(200);
+    for channel in rude.iter().flat_map(|(_, channels)| channels) {
+        channel.data(requests.as_bytes()).await.unwrap();
+    }
+    timeout(SOON, async { while !open().await {} }).await.expect("there should be room again");
+    drop(rude);
 }
 
 #[tokio::test]

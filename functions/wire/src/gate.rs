@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectName, RunId, Sha256Digest, VaultRepository};
+use crate::{ObjectKind, ObjectName, RunId, Sha256Digest, VaultRepository};
 
 /// The one value in a box's user data. Anyone with DescribeInstanceAttribute can read it; it holds no secret and no
 /// task token.
@@ -60,8 +60,72 @@ pub struct Receipt {
     pub opened_at: Timestamp,
     /// When the last declared object was stored.
     pub completed_at: Timestamp,
+    /// What was checked, one line each, in the order of [`Check::ALL`].
+    pub checks: Vec<CheckLine>,
     /// Every declared object, sorted by name.
     pub objects: Vec<ReceiptEntry>,
+}
+
+/// What the gate checks before S3 has all of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Check {
+    /// A request that the gate knows: `POST`, and a path of restic's REST protocol.
+    Request,
+    /// In the manifest, and there as crossing; and the manifest is the run's.
+    Declared,
+    /// As long as declared.
+    Size,
+    /// In its turn: keys and data before the index, the index before snapshots.
+    Order,
+    /// The declared SHA-256.
+    Sha256,
+    /// A key file as restic writes it.
+    Key,
+    /// A `config` that is as large as one is.
+    Config,
+    /// A pack as restic writes it.
+    Pack,
+    /// Whatever should be encrypted looks like it.
+    Ciphertext,
+}
+
+impl Check {
+    /// Every one of them.
+    pub const ALL: [Self; 9] = [
+        Self::Request,
+        Self::Declared,
+        Self::Size,
+        Self::Order,
+        Self::Sha256,
+        Self::Key,
+        Self::Config,
+        Self::Pack,
+        Self::Ciphertext,
+    ];
+
+    /// Whether an object of this kind must pass it.
+    #[must_use]
+    pub const fn applies_to(self, kind: ObjectKind) -> bool {
+        match self {
+            // Of a key file, the master keys in it are encrypted.
+            Self::Request | Self::Declared | Self::Size | Self::Order | Self::Sha256 | Self::Ciphertext => true,
+            Self::Key => matches!(kind, ObjectKind::Key),
+            Self::Config => matches!(kind, ObjectKind::Config),
+            Self::Pack => matches!(kind, ObjectKind::Data),
+        }
+    }
+}
+
+/// One check in a [`Receipt`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckLine {
+    /// Which.
+    pub check: Check,
+    /// How many objects of the receipt have passed it.
+    pub passed: u64,
+    /// How many requests it has refused. What was refused may have come again and passed.
+    pub refused: u64,
 }
 
 /// One object in a [`Receipt`].

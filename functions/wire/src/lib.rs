@@ -18,7 +18,7 @@ mod verdict;
 mod workflow;
 
 pub use digest::Sha256Digest;
-pub use gate::{BoxConfig, Ready, Receipt, ReceiptEntry, StoreOutcome};
+pub use gate::{BoxConfig, Check, CheckLine, Ready, Receipt, ReceiptEntry, StoreOutcome};
 pub use manifest::{MAX_MANIFEST_BYTES, MAX_MANIFEST_OBJECTS, Manifest, ManifestError, ManifestObject};
 pub use names::{Generation, InstanceId, InvalidName, RepositoryId, RunId, Site, VaultRepository};
 pub use object::{MAX_PACK_BYTES, ObjectKind, ObjectName};

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`sshd`] | OpenSSH's own server on loopback addresses |
 //! | [`proxy`] | a TCP proxy that delays, cuts off, stalls and counts |
+//! | [`objects`] | what a gate takes for a repository's objects |
 //! | [`hostile`] | an SFTP server that lies, behind a real sshd |
 #![allow(
     clippy::unwrap_used,
@@ -15,6 +16,7 @@
 )]
 
 pub mod hostile;
+pub mod objects;
 pub mod proxy;
 pub mod sshd;
 

@@ -20,9 +20,9 @@ use crate::secret::Secret;
 /// Where the configuration is looked for without `--config`.
 pub const DEFAULT_PATH: &str = "/etc/drawbridge/drawbridge.toml";
 
-/// How many streams cross at once unless the configuration says otherwise: enough to hide a round trip to S3 behind
-/// another object's bytes.
-pub const DEFAULT_STREAMS: u8 = 4;
+/// How many streams cross at once unless the configuration says otherwise: as many as the gate takes. Each
+/// waits a round trip for each object, which is all that small objects take; and larger ones lose nothing by it.
+pub const DEFAULT_STREAMS: u8 = MAX_STREAMS;
 
 /// The most streams that a configuration may ask for; the gate refuses more than that.
 pub use drawbridge_ssh::MAX_STREAMS;

@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 
 pub const INSTANCE: &str = "i-0123456789abcdef0";
 const ROLE: &str = "the-box";
+pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
 pub const SECRET_CANARY: &str = "canary/secret/access/key";
 
 /// One PutObject as it came over the wire.
@@ -134,7 +135,7 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Respons
         Some("local-ipv4") => Some("127.0.0.1".to_owned()),
         Some("iam/security-credentials/") => Some(ROLE.to_owned()),
         Some(path) if path.starts_with("iam/security-credentials/") => Some(format!(
-            r#"{{"Code":"Success","Type":"AWS-HMAC","LastUpdated":"2026-11-23T20:30:00Z","AccessKeyId":"AKIDEXAMPLE",
+            r#"{{"Code":"Success","Type":"AWS-HMAC","LastUpdated":"2026-11-23T20:30:00Z","AccessKeyId":"{ACCESS_KEY}",
                 "SecretAccessKey":"{SECRET_CANARY}","Token":"canary-token","Expiration":"2099-01-01T00:00:00Z"}}"#
         )),
         _ => None,

@@ -1,6 +1,7 @@
 //! What crosses in the tests.
 
 use bytes::Bytes;
+use drawbridge_peers::objects::{ciphertext, key};
 use drawbridge_wire::{
     BoxConfig, Manifest, ManifestObject, ObjectKind, ObjectName, Sha256Digest, Timestamp, VaultRepository, object_key,
 };
@@ -53,13 +54,13 @@ impl Cargo {
     /// One of each kind, two packs (one of several chunks), and a pack that crossed earlier.
     pub fn small() -> Self {
         let mut objects = vec![
-            Object::new(ObjectKind::Config, "a config"),
-            Object::new(ObjectKind::Key, "a key"),
-            Object::new(ObjectKind::Data, "a pack"),
-            Object::new(ObjectKind::Data, bytes_of(1_500_000, 7)),
-            Object::new(ObjectKind::Data, "an old pack"),
-            Object::new(ObjectKind::Index, "an index"),
-            Object::new(ObjectKind::Snapshot, "a snapshot"),
+            Object::new(ObjectKind::Config, ciphertext(1, 155)),
+            Object::new(ObjectKind::Key, key(2)),
+            Object::new(ObjectKind::Data, pack(3, 200)),
+            Object::new(ObjectKind::Data, pack(4, 1_500_000)),
+            Object::new(ObjectKind::Data, pack(5, 300)),
+            Object::new(ObjectKind::Index, ciphertext(6, 400)),
+            Object::new(ObjectKind::Snapshot, ciphertext(7, 250)),
         ];
         objects[4].crosses = false;
         Self::of(objects)
@@ -119,16 +120,7 @@ pub fn config_for(manifest: &Manifest, public_key: &str, port: u16) -> BoxConfig
     }
 }
 
-/// Bytes that don't repeat soon; another `seed`, other bytes.
-pub fn bytes_of(length: usize, seed: u64) -> Bytes {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut content = Vec::with_capacity(length + 8);
-    while content.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        content.extend_from_slice(&state.to_le_bytes());
-    }
-    content.truncate(length);
-    content.into()
+/// A pack of so many bytes; another `seed`, another pack.
+pub fn pack(seed: u64, length: usize) -> Bytes {
+    drawbridge_peers::objects::pack(seed, length).into()
 }

@@ -1,0 +1,83 @@
+//! The tools that ours is held against.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use drawbridge_peers::need;
+use drawbridge_peers::sshd::Sshd;
+use tempfile::TempDir;
+use walkdir::WalkDir;
+
+/// One of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    /// `rclone copy` over sftp, with its own settings: four transfers, each checked by its hash.
+    Rclone,
+    /// `scp -r`
+    Scp,
+}
+
+/// How the server is reached.
+pub(crate) struct Route {
+    at: SocketAddr,
+    user: String,
+    identity: PathBuf,
+    known_hosts: PathBuf,
+}
+
+impl Route {
+    /// Over `at`, which leads to `sshd`.
+    pub(crate) fn new(scratch: &Path, sshd: &Sshd, at: SocketAddr) -> Self {
+        let known_hosts = scratch.join(format!("known_hosts-{}", at.port()));
+        fs::write(&known_hosts, sshd.known_as(at)).unwrap();
+        Self { at, user: sshd.user().to_owned(), identity: sshd.client_key(), known_hosts }
+    }
+}
+
+impl Peer {
+    /// Copies the folder `source` to the server's end of `route`, which is this disk; the seconds that it took.
+    pub(crate) fn run(self, source: &Path, scratch: &Path, route: &Route) -> f64 {
+        let to = TempDir::with_prefix_in("peer-", scratch).unwrap();
+        let mut command = match self {
+            Self::Rclone => rclone(source, to.path(), route),
+            Self::Scp => scp(source, to.path(), route),
+        };
+        let messages = scratch.join("messages");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&messages).unwrap());
+        rustix::fs::sync();
+        let since = Instant::now();
+        let status = command.status().unwrap();
+        let seconds = since.elapsed().as_secs_f64();
+        assert!(status.success(), "{self:?}: {status}: {}", fs::read_to_string(&messages).unwrap());
+        assert_eq!(contents(to.path()), contents(source), "{self:?}: files and bytes");
+        seconds
+    }
+}
+
+fn rclone(source: &Path, to: &Path, route: &Route) -> Command {
+    let mut command = Command::new(need("rclone", "rclone"));
+    command.arg("copy").arg(source).arg(format!(":sftp:{}", to.display()));
+    command.args(["--config", "/dev/null", "--sftp-host", &route.at.ip().to_string()]);
+    command.args(["--sftp-port", &route.at.port().to_string(), "--sftp-user", &route.user]);
+    command.arg("--sftp-key-file").arg(&route.identity).arg("--sftp-known-hosts-file").arg(&route.known_hosts);
+    command
+}
+
+fn scp(source: &Path, to: &Path, route: &Route) -> Command {
+    let mut command = Command::new(need("scp", "openssh-client"));
+    command.args(["-rq", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
+    command.arg("-o").arg(format!("IdentityFile={}", route.identity.display()));
+    command.arg("-o").arg(format!("UserKnownHostsFile={}", route.known_hosts.display()));
+    command.arg("-P").arg(route.at.port().to_string()).arg(source);
+    command.arg(format!("{}@{}:{}", route.user, route.at.ip(), to.display()));
+    command
+}
+
+/// How many files there are below a folder, and their bytes together.
+fn contents(folder: &Path) -> (usize, u64) {
+    let files = WalkDir::new(folder).into_iter().map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+    files.fold((0, 0), |(files, bytes), file| (files + 1, bytes + file.metadata().unwrap().len()))
+}
