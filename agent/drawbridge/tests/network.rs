@@ -34,7 +34,7 @@ fn back_up(network: &Network) {
     let repository = LocalRepository::create(&state.join("repository"), password.trim()).unwrap();
     let site = Site::new(&state);
     repository.back_up(&site.mirror(), Origins::new(&site), Arc::new(|_| ())).unwrap();
-    Current { repository: repository.id().clone(), vault: None }.save(&state).unwrap();
+    Current::of(repository.id().clone()).save(&state).unwrap();
 }
 
 #[test]

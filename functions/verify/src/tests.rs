@@ -154,6 +154,7 @@ fn declare(vault: &mut Memory, run: &str, contents: &[&str]) -> Value {
         version: "1".to_owned(),
         opened_at: NOW.parse().unwrap(),
         completed_at: NOW.parse().unwrap(),
+        checks: Vec::new(),
         objects: manifest.crossing().map(entry).collect(),
     };
     vault.put(&manifest_key(&run), &json);

@@ -96,6 +96,7 @@ impl World {
             version: "1".to_owned(),
             opened_at: at,
             completed_at: at,
+            checks: Vec::new(),
             objects: Vec::new(),
         };
         let event = json!({"run": run, "repository": REPOSITORY, "manifest_sha256": sha256(&json)});
