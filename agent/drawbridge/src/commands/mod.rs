@@ -6,6 +6,7 @@ pub mod check;
 pub mod diff;
 pub mod gather;
 pub mod init;
+pub mod restore;
 pub mod run;
 pub mod snapshots;
 pub mod status;

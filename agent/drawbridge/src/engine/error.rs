@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use drawbridge_gather::one_line;
-use drawbridge_wire::InvalidName;
+use drawbridge_wire::{InvalidName, Sha256Digest};
 use rustic_core::RusticError;
 use thiserror::Error;
 
@@ -42,6 +42,40 @@ pub enum EngineError {
         path: PathBuf,
         /// What the engine says.
         source: EngineFailure,
+    },
+    /// A repository that is only read can't be.
+    #[error("cannot {action} the repository {place}")]
+    Archive {
+        /// What was tried.
+        action: &'static str,
+        /// Where the repository lies.
+        place: String,
+        /// What the engine says.
+        source: EngineFailure,
+    },
+    /// A key of a repository that is only read exists, but not for this password.
+    #[error("the password does not open the repository {place}")]
+    NotThePassword {
+        /// Where the repository lies.
+        place: String,
+    },
+    /// A snapshot can't be read.
+    #[error("the snapshot {} of the repository {place} can't be read", id.get(..8).unwrap_or(id))]
+    Snapshot {
+        /// Its id, 64 hex digits.
+        id: String,
+        /// Where the repository lies.
+        place: String,
+        /// What the engine says.
+        source: EngineFailure,
+    },
+    /// Somebody who had the key has put other bytes under a name.
+    #[error("the repository {place} holds other bytes under the name {piece} than those whose hash that is")]
+    OtherBytes {
+        /// Where the repository lies.
+        place: String,
+        /// What the bytes should be.
+        piece: Sha256Digest,
     },
     /// A name of the engine's that isn't one of ours.
     #[error("the engine named something in the local repository in an unknown way")]
