@@ -63,6 +63,12 @@ pub enum Command {
     Snapshots(crate::archives::From),
     /// Restore a snapshot, or a part of it, into a folder
     Restore(commands::restore::RestoreArgs),
+    /// List what a snapshot holds
+    Ls(commands::ls::LsArgs),
+    /// Find which snapshots hold something, the newest first
+    Find(commands::find::FindArgs),
+    /// Restore some files drawn at random, and compare them with what was gathered
+    Drill(commands::drill::DrillArgs),
     /// Tell how the last run went and how old each source is
     Status,
 }
@@ -86,11 +92,20 @@ pub async fn run(cli: &Cli, ui: &Ui) -> anyhow::Result<Exit> {
         Command::Restore(args) => {
             return Ok(commands::restore::restore(config_for(cli, &args.from)?.as_ref(), ui, args).await?);
         }
+        Command::Ls(args) => return Ok(commands::ls::ls(config_for(cli, &args.from)?.as_ref(), ui, args).await?),
+        Command::Find(args) => return Ok(commands::find::find(config_for(cli, &args.from)?.as_ref(), ui, args).await?),
         _ => {}
     }
     let config = Config::load(&cli.config)?;
     Ok(match &cli.command {
-        Command::Init { .. } | Command::Trust(_) | Command::Snapshots(_) | Command::Restore(_) => Exit::Done,
+        Command::Drill(args) => commands::drill::drill(&config, ui, args).await?,
+        // Dealt with above.
+        Command::Init { .. }
+        | Command::Trust(_)
+        | Command::Snapshots(_)
+        | Command::Restore(_)
+        | Command::Ls(_)
+        | Command::Find(_) => Exit::Done,
         Command::Authorize { source } => commands::authorize::authorize(&config, ui, source)?,
         Command::Check => commands::check::check(&config, ui).await?,
         Command::Run => commands::run::run(&config, ui).await?,

@@ -10,6 +10,8 @@ pub mod cross;
 pub mod engine;
 pub mod exit;
 pub mod gather;
+pub mod grades;
+pub mod hashes;
 pub mod history;
 mod interruption;
 pub mod journal;

@@ -55,9 +55,17 @@ pub fn prepare(state_dir: &Path) -> Result<(), StateDirError> {
 pub fn write_json(dir: &Path, name: &str, value: &impl Serialize) -> io::Result<()> {
     let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
+    write(dir, name, &bytes)
+}
+
+/// Replaces `dir/name` by `bytes`, as [`write_json`] does.
+///
+/// # Errors
+/// When any step fails; the old file stays then.
+pub fn write(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!(".{name}.new"));
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&bytes)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, dir.join(name))?;
     fs::File::open(dir)?.sync_all()

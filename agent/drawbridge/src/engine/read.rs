@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -27,6 +28,19 @@ pub enum EntryKind {
     Link(OsString),
     /// A device, pipe or socket. Neither the mirror nor our snapshots have any.
     Other,
+}
+
+impl EntryKind {
+    /// What people call it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Folder => "folder",
+            Self::Link(_) => "link",
+            Self::Other => "special file",
+        }
+    }
 }
 
 /// What is known of an entry without its content.
@@ -129,6 +143,23 @@ impl Snapshot {
     /// When the repository can't be read.
     pub fn folder(&self, entry: &SnapshotEntry) -> Result<Vec<SnapshotEntry>, EngineError> {
         self.children(&entry.node)
+    }
+
+    /// The entry at `path`, relative to the root; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the repository can't be read.
+    pub fn at(&self, path: &Path) -> Result<Option<SnapshotEntry>, EngineError> {
+        let mut entries = self.root()?;
+        let mut names = path.iter().peekable();
+        while let Some(name) = names.next() {
+            let Some(found) = entries.into_iter().find(|entry| entry.name == name) else { return Ok(None) };
+            if names.peek().is_none() {
+                return Ok(Some(found));
+            }
+            entries = self.folder(&found)?;
+        }
+        Ok(None)
     }
 
     /// A file's content, one part of up to [`PART_BYTES`] after the other, until `each` has had enough and says `false`.

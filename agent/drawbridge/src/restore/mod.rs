@@ -16,7 +16,7 @@ mod walk;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use drawbridge_gather::one_line;
+use drawbridge_gather::{in_one_line, one_line};
 use serde::Serialize;
 use thiserror::Error;
 
@@ -25,7 +25,7 @@ use place::Restorer;
 
 pub use select::Selection;
 pub use target::{Target, TargetError};
-pub(crate) use walk::{CalledOff, Visitor, walk};
+pub(crate) use walk::{CalledOff, Role, Visitor, walk};
 
 /// What is wanted of a snapshot, counted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -141,6 +141,20 @@ pub fn restore(
     Ok(restored)
 }
 
+/// Restores the one file `entry` as `name` right below `target`, whatever its own name is. Blocks.
+///
+/// # Errors
+/// Says why it can't be restored.
+pub(crate) fn restore_one(
+    snapshot: &Snapshot,
+    entry: &SnapshotEntry,
+    target: &Target,
+    name: &str,
+) -> Result<(), String> {
+    let never = AtomicBool::new(false);
+    target.file(Path::new(name), snapshot, entry, &mut |_| (), &never).map_err(|because| in_one_line(&because))
+}
+
 /// Counts what is wanted of `snapshot`.
 ///
 /// # Errors
@@ -172,12 +186,12 @@ struct Measure {
 }
 
 impl Visitor for Measure {
-    fn enter(&mut self, _: &Path, _: &SnapshotEntry, whole: bool) -> Result<(), CalledOff> {
-        self.counts.folders += u64::from(whole);
+    fn enter(&mut self, _: &Path, _: &SnapshotEntry, role: Role) -> Result<(), CalledOff> {
+        self.counts.folders += u64::from(role != Role::Way);
         Ok(())
     }
 
-    fn entry(&mut self, _: &Path, entry: &SnapshotEntry) -> Result<(), CalledOff> {
+    fn entry(&mut self, _: &Path, entry: &SnapshotEntry, _: Role) -> Result<(), CalledOff> {
         match entry.facts.kind {
             EntryKind::File => {
                 self.counts.files += 1;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use drawbridge_gather::in_one_line;
 
 use super::target::{Because, Target};
-use super::walk::{CalledOff, Visitor};
+use super::walk::{CalledOff, Role, Visitor};
 use super::{Lack, Listener, Restored};
 use crate::engine::{EntryFacts, EntryKind, Snapshot, SnapshotEntry};
 
@@ -98,16 +98,16 @@ impl<'a> Restorer<'a> {
 }
 
 impl Visitor for Restorer<'_> {
-    fn enter(&mut self, path: &Path, folder: &SnapshotEntry, whole: bool) -> Result<(), CalledOff> {
+    fn enter(&mut self, path: &Path, folder: &SnapshotEntry, role: Role) -> Result<(), CalledOff> {
         self.go_on()?;
         self.levels.push(Level { path: path.to_owned(), facts: folder.facts.clone(), made: Made::NotYet });
-        if whole && let Err(because) = self.make_levels() {
+        if role != Role::Way && let Err(because) = self.make_levels() {
             self.lacks(path, &in_one_line(&because));
         }
         Ok(())
     }
 
-    fn entry(&mut self, path: &Path, entry: &SnapshotEntry) -> Result<(), CalledOff> {
+    fn entry(&mut self, path: &Path, entry: &SnapshotEntry, _: Role) -> Result<(), CalledOff> {
         self.go_on()?;
         match self.one(path, entry) {
             Ok(()) => {

@@ -22,14 +22,35 @@ pub(crate) struct CalledOff;
 
 /// Hears of what is wanted of a snapshot. Every call may call the walk off.
 pub(crate) trait Visitor {
-    /// A folder, before anything that it holds. It is wanted itself if `whole`, otherwise it may only lead to what is.
-    fn enter(&mut self, path: &Path, folder: &SnapshotEntry, whole: bool) -> Result<(), CalledOff>;
+    /// A folder, before anything that it holds.
+    fn enter(&mut self, path: &Path, folder: &SnapshotEntry, role: Role) -> Result<(), CalledOff>;
     /// Anything else that is wanted.
-    fn entry(&mut self, path: &Path, entry: &SnapshotEntry) -> Result<(), CalledOff>;
+    fn entry(&mut self, path: &Path, entry: &SnapshotEntry, role: Role) -> Result<(), CalledOff>;
     /// A folder, after everything that it holds.
     fn leave(&mut self, path: &Path) -> Result<(), CalledOff>;
     /// Something that can't be looked at: the entry, with all that it may hold.
     fn trouble(&mut self, path: &Path, because: String) -> Result<(), CalledOff>;
+}
+
+/// Why the walk comes by an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// It may only lead to what is wanted.
+    Way,
+    /// A glob names it.
+    Named,
+    /// All of what holds it is wanted.
+    Held,
+}
+
+impl Role {
+    fn of(want: &Want) -> Self {
+        match want {
+            _ if !want.ends().is_empty() => Self::Named,
+            _ if want.is_whole() => Self::Held,
+            _ => Self::Way,
+        }
+    }
 }
 
 enum Step {
@@ -50,7 +71,7 @@ pub(crate) fn walk(
         match step {
             Step::Leave(path) => walk.visitor.leave(&path)?,
             Step::Enter(path, entry, want) => {
-                walk.visitor.enter(&path, &entry, want.is_whole())?;
+                walk.visitor.enter(&path, &entry, Role::of(&want))?;
                 walk.steps.push(Step::Leave(path.clone()));
                 walk.folder(&path, &want, snapshot.folder(&entry))?;
             }
@@ -99,7 +120,7 @@ impl Walk<'_> {
                 if entry.facts.kind == EntryKind::Folder {
                     self.steps.push(Step::Enter(inner, entry, want));
                 } else if want.is_whole() {
-                    self.visitor.entry(&inner, &entry)?;
+                    self.visitor.entry(&inner, &entry, Role::of(&want))?;
                 }
             }
         }

@@ -7,7 +7,8 @@ use sha2::{Digest, Sha256};
 use super::error::RunError;
 use crate::config::Config;
 use crate::engine::{BackupSummary, EngineError, LocalRepository, measure};
-use crate::gather::Origins;
+use crate::gather::{Origins, in_one_line};
+use crate::hashes;
 use crate::journal::Journal;
 use crate::secret::Secret;
 use crate::state::Current;
@@ -44,6 +45,10 @@ pub(super) fn prepare(config: &Config, password: &Secret, ui: &Ui, begin_new: bo
         std::sync::Arc::new(move |bytes| counter.advance(bytes)),
     )?;
     transfer.finish();
+    // What a drill compares with; a backup is as good without.
+    if let Err(error) = hashes::record(&config.state_dir, &mirror, &backup.snapshot) {
+        ui.warn(&in_one_line(&error));
+    }
     config.site().settle().map_err(|source| EngineError::Folder { action: "sync the mirror", path: mirror, source })?;
 
     let stock = Stock::take(&repository)?;
