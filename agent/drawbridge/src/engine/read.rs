@@ -187,12 +187,7 @@ impl Snapshot {
     fn piece(&self, id: BlobId) -> Result<Piece, EngineError> {
         let Contents { place, repository } = &self.contents;
         let bytes = repository.get_blob_cached(&id, BlobType::Data).map_err(trouble("read a file of", place))?;
-        let stated = digest(&id)?;
-        // The engine has checked that whoever wrote it had the key, and not that it is what its name says.
-        if Sha256Digest::from_bytes(Sha256::digest(&bytes).into()) != stated {
-            return Err(EngineError::OtherBytes { place: place.to_string(), piece: stated });
-        }
-        Ok(Piece { digest: stated, bytes })
+        checked(bytes, digest(&id)?, place)
     }
 
     fn children(&self, node: &Node) -> Result<Vec<SnapshotEntry>, EngineError> {
@@ -201,6 +196,14 @@ impl Snapshot {
         let tree = repository.get_tree(&tree).map_err(trouble("read a tree of", place))?;
         Ok(tree.nodes.into_iter().map(SnapshotEntry::of).collect())
     }
+}
+
+/// The engine has checked that whoever wrote `bytes` had the key, and not that they are what their name says.
+fn checked(bytes: Bytes, stated: Sha256Digest, place: &str) -> Result<Piece, EngineError> {
+    if Sha256Digest::from_bytes(Sha256::digest(&bytes).into()) != stated {
+        return Err(EngineError::OtherBytes { place: place.to_owned(), piece: stated });
+    }
+    Ok(Piece { digest: stated, bytes })
 }
 
 /// A piece of a file's content.
@@ -250,4 +253,18 @@ const fn unix_mode(go: u32) -> u32 {
         if go & (1 << from) == 0 { 0 } else { to }
     }
     (go & 0o777) | bit(go, 23, 0o4000) | bit(go, 22, 0o2000) | bit(go, 20, 0o1000)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_piece_that_is_not_what_its_name_says_is_refused() {
+        let digest = |bytes: &[u8]| Sha256Digest::from_bytes(Sha256::digest(bytes).into());
+        assert_eq!(checked(Bytes::from_static(b"one"), digest(b"one"), "here").unwrap().bytes, b"one".as_slice());
+        let error = checked(Bytes::from_static(b"one"), digest(b"two"), "here").unwrap_err().to_string();
+        assert!(error.contains("here holds other bytes under the name") && error.contains(&digest(b"two").to_string()));
+    }
 }

@@ -1,6 +1,7 @@
 //! A vault in memory behind a real gate, a stack that is one HTTP server, and trees of files.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+pub mod crafted;
 pub mod restic;
 pub mod stack;
 pub mod vault;
