@@ -58,16 +58,22 @@ pub enum Source {
 #[derive(Debug, Error)]
 pub enum ArchivesError {
     /// Nobody says where the local repositories are.
-    #[error("without a configuration only the vault can be read: add --from-vault and --bucket, or name a configuration with --config")]
+    #[error(
+        "without a configuration only the vault can be read: add --from-vault and --bucket, or name a configuration with --config"
+    )]
     NoConfig,
     /// Nobody says which bucket is the vault.
-    #[error("which bucket is the vault? Add --bucket, or `bucket` to the configuration's [vault]; `aws s3 ls` lists your buckets")]
+    #[error(
+        "which bucket is the vault? Add --bucket, or `bucket` to the configuration's [vault]; `aws s3 ls` lists your buckets"
+    )]
     NoBucket,
     /// Without the password nothing can be read.
     #[error(transparent)]
     Password(#[from] PasswordError),
     /// There is no terminal to ask at.
-    #[error("the repository's password is needed, and there is no terminal to ask at: name a file that holds it with --password-file")]
+    #[error(
+        "the repository's password is needed, and there is no terminal to ask at: name a file that holds it with --password-file"
+    )]
     NoTerminal,
     /// Asking failed.
     #[error("the password could not be asked for")]
@@ -85,7 +91,9 @@ pub enum ArchivesError {
     #[error("there is no snapshot in {0}")]
     NoSnapshot(String),
     /// Not what a snapshot is named by.
-    #[error("{0:?} names no snapshot: give `latest`, or at least {MIN_DIGITS} of its id's hex digits, as `drawbridge snapshots` shows them")]
+    #[error(
+        "{0:?} names no snapshot: give `latest`, or at least {MIN_DIGITS} of its id's hex digits, as `drawbridge snapshots` shows them"
+    )]
     NoName(String),
     /// No snapshot has it.
     #[error("no snapshot's id begins with {0}: `drawbridge snapshots` lists them all")]
@@ -157,9 +165,7 @@ impl From {
             let warner = ui.clone();
             let backend = vault.backend(&name, Arc::new(move |text: &str| warner.warn(text))).await?;
             let (place, password) = (vault.place(&name), password.clone());
-            opened.push(
-                tokio::task::spawn_blocking(move || Archive::open(&place, backend, password.reveal())).await?,
-            );
+            opened.push(tokio::task::spawn_blocking(move || Archive::open(&place, backend, password.reveal())).await?);
         }
         let ui = ui.clone();
         tokio::task::spawn_blocking(move || Archives::of(Source::Vault, opened, place, &ui)).await?

@@ -78,7 +78,9 @@ pub fn record(state_dir: &Path, mirror: &Path, snapshot: &str) -> Result<(), Has
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed(&folder))?;
     let known: HashMap<PathBuf, Recorded> = match newest(&folder, |_| true).map_err(failed(&folder))?.first() {
         // A damaged record tells nothing, and everything is read again.
-        Some(last) => load(state_dir, last).unwrap_or_default().into_iter().map(|file| (file.path.clone(), file)).collect(),
+        Some(last) => {
+            load(state_dir, last).unwrap_or_default().into_iter().map(|file| (file.path.clone(), file)).collect()
+        }
         None => HashMap::new(),
     };
     let files = WalkDir::new(mirror).min_depth(2).follow_links(false).into_iter();

@@ -1,9 +1,9 @@
 //! The program's own word on what can be restored: listing, finding, restoring and drills, with a state folder as a run leaves it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod support;
 #[path = "support/site.rs"]
 mod site;
+mod support;
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -155,7 +155,10 @@ fn find_tells_the_snapshots_newest_first_and_ls_what_one_holds() {
 
     let listed = site.json(&["ls", &first[..8], "/host/etc"]);
     let hosts = listed.iter().find(|entry| entry["path"] == "host/etc/hosts").unwrap();
-    assert_eq!((hosts["size"].as_u64(), hosts["modified"].as_str()), (Some(20), Some("2017-07-14T02:40:00.123456789Z")));
+    assert_eq!(
+        (hosts["size"].as_u64(), hosts["modified"].as_str()),
+        (Some(20), Some("2017-07-14T02:40:00.123456789Z"))
+    );
     assert_eq!(site.json(&["ls"]).len(), 1, "one folder a source");
     let all = site.json(&["ls", "latest", "-R"]).len();
     assert!(all > 18, "{all}");
@@ -176,11 +179,9 @@ fn names_in_a_snapshot_forge_no_line_and_command_no_terminal() {
     fs::create_dir(&repository).unwrap();
     crafted::repository(&repository.join("0123456789abcdef"), PASSWORD, &items);
     let target = site.site.path().join("target");
-    for (arguments, lines) in [
-        (vec!["ls", "-R"], 4),
-        (vec!["find", "*evil*"], 4),
-        (vec!["restore", "--target", target.to_str().unwrap()], 8),
-    ] {
+    for (arguments, lines) in
+        [(vec!["ls", "-R"], 4), (vec!["find", "*evil*"], 4), (vec!["restore", "--target", target.to_str().unwrap()], 8)]
+    {
         let (_, said) = site.says(&arguments);
         assert!(!said.contains('\u{1b}') && !said.contains('\u{7}'), "{said:?}");
         assert!(!said.lines().any(|line| line.trim_start().starts_with("deadbeef")), "{said}");
@@ -217,8 +218,8 @@ fn a_restore_that_is_killed_leaves_nothing_half_done_under_a_final_name() {
     let mut site = Site::new();
     let folder = site.mirror().join("host");
     fs::create_dir_all(&folder).unwrap();
-    for number in 0..6 {
-        fs::write(folder.join(format!("noise-{number}")), noise(number, 24_000_000)).unwrap();
+    for number in 0..5 {
+        fs::write(folder.join(format!("noise-{number}")), noise(number, 10_000_000)).unwrap();
     }
     site.back_up();
     let target = site.site.path().join("target");
@@ -232,13 +233,20 @@ fn a_restore_that_is_killed_leaves_nothing_half_done_under_a_final_name() {
         if found.len() > 1 && found.iter().any(|path| is_unfinished(path)) {
             break;
         }
-        assert!(Instant::now() < deadline && child.try_wait().unwrap().is_none(), "it was over before it could be killed");
+        assert!(
+            Instant::now() < deadline && child.try_wait().unwrap().is_none(),
+            "it was over before it could be killed"
+        );
     }
     child.kill().unwrap();
     child.wait().unwrap();
     let found = files(&target);
     assert!(found.iter().any(|path| is_unfinished(path)), "{found:?}");
     for path in found.iter().filter(|path| !is_unfinished(path)) {
-        assert!(fs::read(target.join(path)).unwrap() == fs::read(site.mirror().join(path)).unwrap(), "{}", path.display());
+        assert!(
+            fs::read(target.join(path)).unwrap() == fs::read(site.mirror().join(path)).unwrap(),
+            "{}",
+            path.display()
+        );
     }
 }

@@ -93,7 +93,11 @@ fn restored(
 /// What a restore has to bring back: all of a mirror, but that only root restores set-id bits.
 fn expected(mirror: &Path) -> Vec<String> {
     let lines = describe(mirror);
-    if Target::can_give_owners() { lines } else { lines.iter().map(|line| line.replace(" 104755 ", " 100755 ")).collect() }
+    if Target::can_give_owners() {
+        lines
+    } else {
+        lines.iter().map(|line| line.replace(" 104755 ", " 100755 ")).collect()
+    }
 }
 
 #[test]
@@ -206,7 +210,32 @@ fn a_crafted_snapshot_restores_nothing_outside_the_target() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 3, "repository, target, outside");
     // Eight impossible names, and two that are there twice.
     assert_eq!((done.lacking, lacks.len()), (10, 10), "{lacks:#?}");
+    assert_eq!(lacks.iter().filter(|lack| lack.because.contains("impossible file name")).count(), 8, "{lacks:#?}");
     assert!(lacks.iter().all(|lack| !lack.because.contains('\0') && !lack.path.contains('\0')));
+}
+
+#[test]
+fn what_cannot_fit_is_refused_before_anything_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let items =
+        [Item::folder("s", "s"), Item::file("s/1", "small", "x"), Item::file("s/2", "claims", "x").of_size(1 << 50)];
+    let repository = crafted::repository(&dir.path().join("repository"), PASSWORD, &items);
+    let target = Target::open(&dir.path().join("target"), false, false).unwrap();
+    let (done, lacks) = restored(&newest(&repository), &Selection::all(), &target);
+    assert!(matches!(done, Err(RestoreError::NoRoom { needed, .. }) if needed == (1 << 50) + 1), "{done:?}");
+    assert!(lacks.is_empty() && fs::read_dir(dir.path().join("target")).unwrap().next().is_none());
+}
+
+#[test]
+fn a_file_that_is_shorter_than_the_snapshot_says_is_named_and_not_restored() {
+    let dir = tempfile::tempdir().unwrap();
+    let items = [Item::folder("s", "s"), Item::file("s/1", "whole", "x"), Item::file("s/2", "cut", "x").of_size(2)];
+    let repository = crafted::repository(&dir.path().join("repository"), PASSWORD, &items);
+    let target = Target::open(&dir.path().join("target"), false, false).unwrap();
+    let (done, lacks) = restored(&newest(&repository), &Selection::all(), &target);
+    assert_eq!((done.unwrap().lacking, lacks.len()), (1, 1));
+    assert!(lacks[0].path == "s/cut" && lacks[0].because.contains("2 bytes, and holds 1 of it"), "{lacks:?}");
+    assert_eq!(files(&dir.path().join("target")), [Path::new("s/whole")]);
 }
 
 #[test]

@@ -67,7 +67,9 @@ pub enum DrillError {
     #[error("the snapshot {0} holds no file that a drill could restore")]
     NoFile(String),
     /// Something was wrong.
-    #[error("{wrong} of {files} files did not come back as they were gathered, each named above: this backup does not restore")]
+    #[error(
+        "{wrong} of {files} files did not come back as they were gathered, each named above: this backup does not restore"
+    )]
     Failed {
         /// How many were wrong.
         wrong: usize,
@@ -142,7 +144,11 @@ fn on_this_thread(
     Grades::note_drill(state_dir, &drill)?;
     let passed = drill.passed();
     ui.result("drill", &drill, &Told(&drill));
-    if passed { Ok(Exit::Done) } else { Err(DrillError::Failed { wrong: drill.wrong.len(), files: drill.sample.len() }) }
+    if passed {
+        Ok(Exit::Done)
+    } else {
+        Err(DrillError::Failed { wrong: drill.wrong.len(), files: drill.sample.len() })
+    }
 }
 
 fn draw(recorded: &[Recorded], files: u32, seed: u64) -> Vec<&Recorded> {

@@ -181,7 +181,14 @@ fn versions(sightings: &mut [Sighting]) -> Vec<Version> {
                 last.oldest = snapshot;
                 last.snapshots += 1;
             }
-            _ => versions.push(Version { kind, size, modified, newest: snapshot.clone(), oldest: snapshot, snapshots: 1 }),
+            _ => versions.push(Version {
+                kind,
+                size,
+                modified,
+                newest: snapshot.clone(),
+                oldest: snapshot,
+                snapshots: 1,
+            }),
         }
     }
     versions

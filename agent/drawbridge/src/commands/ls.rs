@@ -66,7 +66,8 @@ fn on_this_thread(archives: &Archives, args: &LsArgs, ui: &Ui) -> Result<(), LsE
         path => (args.snapshot.as_str(), path.as_deref()),
     };
     let snapshot = archives.snapshot(wanted)?;
-    let path: PathBuf = path.map(|path| path.strip_prefix("/").unwrap_or(path)).unwrap_or(Path::new("")).components().collect();
+    let path: PathBuf =
+        path.map(|path| path.strip_prefix("/").unwrap_or(path)).unwrap_or(Path::new("")).components().collect();
     let mut folders = Vec::new();
     if path.as_os_str().is_empty() {
         tell(ui, &path, snapshot.root()?, &mut folders);

@@ -176,7 +176,12 @@ impl fmt::Display for Summary {
         let Restored { counts, lacking, without_attributes, owners } = &self.restored;
         let verb = if *lacking == 0 { "Restored" } else { "Restored in part" };
         writeln!(f, "{verb}: snapshot {} into {}", shown(&self.snapshot), self.target)?;
-        write!(f, "  files     {}, {}; each read back and compared with its hashes", counts.files, human_bytes(counts.bytes))?;
+        write!(
+            f,
+            "  files     {}, {}; each read back and compared with its hashes",
+            counts.files,
+            human_bytes(counts.bytes)
+        )?;
         write!(f, "\n  folders   {}, and {} links", counts.folders, counts.links)?;
         if !owners {
             write!(f, "\n  owners    not restored, nor set-id bits: only root can, and only without --no-owner")?;

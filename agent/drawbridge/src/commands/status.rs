@@ -175,7 +175,13 @@ fn write_grades(f: &mut fmt::Formatter<'_>, grades: &Grades, now: Timestamp) -> 
         match drill {
             None => writeln!(f, "tested      {place}: never restore-tested")?,
             Some(Drill { at, sample, .. }) => {
-                writeln!(f, "tested      {place}: {} ago, {}: {} files restored", age(*at, now), short(*at), sample.len())?;
+                writeln!(
+                    f,
+                    "tested      {place}: {} ago, {}: {} files restored",
+                    age(*at, now),
+                    short(*at),
+                    sample.len()
+                )?;
             }
         }
     }

@@ -87,7 +87,9 @@ pub enum RestoreError {
     #[error("the snapshot holds nothing that could be restored")]
     Nothing,
     /// It won't fit.
-    #[error("{needed} bytes are to be restored, and the target's file system has room for {room}: choose another --target, or less with --path")]
+    #[error(
+        "{needed} bytes are to be restored, and the target's file system has room for {room}: choose another --target, or less with --path"
+    )]
     NoRoom {
         /// Bytes.
         needed: u64,

@@ -101,7 +101,9 @@ impl Visitor for Restorer<'_> {
     fn enter(&mut self, path: &Path, folder: &SnapshotEntry, role: Role) -> Result<(), CalledOff> {
         self.go_on()?;
         self.levels.push(Level { path: path.to_owned(), facts: folder.facts.clone(), made: Made::NotYet });
-        if role != Role::Way && let Err(because) = self.make_levels() {
+        if role != Role::Way
+            && let Err(because) = self.make_levels()
+        {
             self.lacks(path, &in_one_line(&because));
         }
         Ok(())

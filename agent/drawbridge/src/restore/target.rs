@@ -173,7 +173,8 @@ impl Target {
     fn dress(&self, facts: &EntryFacts) -> Dress {
         let mtime = facts.modified.map(|at| {
             // Nanoseconds count forwards, whatever the sign of the seconds.
-            let (seconds, nanoseconds) = (at.as_nanosecond().div_euclid(BILLION), at.as_nanosecond().rem_euclid(BILLION));
+            let (seconds, nanoseconds) =
+                (at.as_nanosecond().div_euclid(BILLION), at.as_nanosecond().rem_euclid(BILLION));
             Mtime {
                 seconds: i64::try_from(seconds).unwrap_or_default(),
                 nanoseconds: i64::try_from(nanoseconds).unwrap_or_default(),

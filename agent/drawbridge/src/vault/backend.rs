@@ -113,7 +113,11 @@ impl VaultBackend {
     fn say(&self, name: &ObjectName, held: &Held, turn: usize) {
         let key = self.key(name);
         if turn > 0 {
-            (self.warn)(&format!("{key} was covered by another version: version {} of {} is read", turn + 1, held.versions.len()));
+            (self.warn)(&format!(
+                "{key} was covered by another version: version {} of {} is read",
+                turn + 1,
+                held.versions.len()
+            ));
         } else if held.hidden {
             (self.warn)(&format!("{key} is hidden by a delete marker: its last version is read"));
         }

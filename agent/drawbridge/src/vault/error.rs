@@ -91,7 +91,9 @@ impl VaultError {
 /// What to do about an answer of S3's, as its API reference explains them ("List of error codes").
 fn hint(code: Option<&str>) -> &'static str {
     match code {
-        Some("AccessDenied") => " (these credentials may not: an operator's own are needed, the agent's can't read the vault)",
+        Some("AccessDenied") => {
+            " (these credentials may not: an operator's own are needed, the agent's can't read the vault)"
+        }
         Some("NoSuchBucket") => " (the stack's outputs name the vault's bucket)",
         Some("PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException") => {
             " (the bucket lies in another region: name it with --region)"

@@ -72,7 +72,9 @@ impl Vault {
         let prefix = format!("repo/{repository}/");
         match self.all_versions(&prefix).await {
             Err(error) if error.is_denied() => {
-                warn("these credentials may not list the vault's versions (s3:ListBucketVersions): what was hidden or covered can't be read");
+                warn(
+                    "these credentials may not list the vault's versions (s3:ListBucketVersions): what was hidden or covered can't be read",
+                );
                 self.current_versions(&prefix).await
             }
             found => found,

@@ -111,7 +111,8 @@ impl Vault {
         let mut attempt = 1;
         loop {
             let header = range.map(|(from, to)| format!("bytes={from}-{}", to.saturating_sub(1)));
-            let request = self.client.get_object().bucket(&self.bucket).key(key).set_version_id(version.map(str::to_owned));
+            let request =
+                self.client.get_object().bucket(&self.bucket).key(key).set_version_id(version.map(str::to_owned));
             let answer = request.set_range(header).send().await.map_err(|error| self.failed("get", error).of(key))?;
             match answer.body.collect().await {
                 Ok(body) => {

@@ -40,6 +40,12 @@ impl Item {
         Self::new(path, name, NodeType::File, Some(content))
     }
 
+    /// As long as the snapshot says.
+    pub fn of_size(mut self, size: u64) -> Self {
+        self.node.meta.size = size;
+        self
+    }
+
     pub fn link(path: &str, name: &str, to: &str) -> Self {
         Self::new(path, name, NodeType::from_link(Path::new(to)), None)
     }
@@ -66,9 +72,8 @@ impl ReadSource for Items {
     }
 
     fn entries(&self) -> Self::Iter {
-        let entry = |item: Item| {
-            Ok(ReadSourceEntry { path: item.path, node: item.node, open: item.content.map(Content) })
-        };
+        let entry =
+            |item: Item| Ok(ReadSourceEntry { path: item.path, node: item.node, open: item.content.map(Content) });
         self.0.iter().cloned().map(entry).collect::<Vec<_>>().into_iter()
     }
 }

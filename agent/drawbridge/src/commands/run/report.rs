@@ -44,7 +44,15 @@ impl Record {
             sources: Vec::new(),
             exit_code: Exit::Failed.code(),
         };
-        Self { last, records: SourceRecords::default(), files: 0, file_bytes: 0, declared: (0, 0), open: false, uploaded: None }
+        Self {
+            last,
+            records: SourceRecords::default(),
+            files: 0,
+            file_bytes: 0,
+            declared: (0, 0),
+            open: false,
+            uploaded: None,
+        }
     }
 
     pub(super) fn gathered(&mut self, gathered: Gathered) {
