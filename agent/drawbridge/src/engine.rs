@@ -36,8 +36,9 @@ pub use error::{EngineError, EngineFailure};
 pub use meter::Advance;
 use meter::Meter;
 pub use read::{EntryFacts, EntryKind, PART_BYTES, Piece, Snapshot, SnapshotEntry};
+use source::MirrorSource;
+pub(crate) use source::walk;
 pub use source::{Dropped, MirrorSize, measure};
-use source::{MirrorSource, walk};
 
 use crate::gather::Origins;
 

@@ -20,8 +20,8 @@ use drawbridge_wire::Sha256Digest;
 use rand::seq::IteratorRandom;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
-use walkdir::WalkDir;
 
+use crate::engine::walk;
 use crate::state_file;
 
 /// How many files of a snapshot are recorded; each takes about 250 bytes on the disk.
@@ -83,9 +83,8 @@ pub fn record(state_dir: &Path, mirror: &Path, snapshot: &str) -> Result<(), Has
         }
         None => HashMap::new(),
     };
-    let files = WalkDir::new(mirror).min_depth(2).follow_links(false).into_iter();
-    let files = files.filter_entry(|entry| !(entry.depth() == 1 && entry.file_name().as_bytes().starts_with(b".")));
-    let files = files.filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
+    // As the backup walks it: what gather keeps for itself is in no snapshot.
+    let files = walk(mirror).filter_map(Result::ok).filter(|entry| entry.file_type().is_file());
     let mut chosen: Vec<PathBuf> = files.map(walkdir::DirEntry::into_path).sample(&mut rand::rng(), MAX_FILES);
     chosen.sort();
     let mut text = format!("{HEAD}\n");
@@ -219,6 +218,9 @@ mod tests {
             fs::create_dir_all(dir.path().join("repository/0123456789abcdef/snapshots")).unwrap();
             fs::write(dir.path().join("mirror/dns/etc/hosts"), "one").unwrap();
             fs::write(dir.path().join("mirror/dns/etc/other"), "two").unwrap();
+            // Gather's own.
+            fs::create_dir(dir.path().join("mirror/.tmp")).unwrap();
+            fs::write(dir.path().join("mirror/.tmp/half"), "half").unwrap();
             Self(dir)
         }
 

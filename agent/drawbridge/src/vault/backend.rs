@@ -225,3 +225,20 @@ fn name(tpe: FileType, id: &Id) -> RusticResult<ObjectName> {
     let digest = digest.map_err(|error| RusticError::with_source(ErrorKind::Backend, "An impossible name.", error))?;
     Ok(ObjectName::hashed(kind, digest).unwrap_or(ObjectName::CONFIG))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_stretch_gives_what_lies_within_it_and_nothing_else() {
+        let name = ObjectName::CONFIG;
+        let stretch = Stretch { name, from: 10, bytes: Bytes::from_static(b"abcdef") };
+        assert_eq!(stretch.part(10, 16).unwrap(), "abcdef");
+        assert_eq!(stretch.part(12, 14).unwrap(), "cd");
+        for (from, to) in [(9, 12), (12, 17), (16, 20), (0, 5)] {
+            assert_eq!(stretch.part(from, to), None, "{from}..{to}");
+        }
+    }
+}
