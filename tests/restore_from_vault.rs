@@ -121,12 +121,12 @@ async fn what_was_hidden_or_covered_in_the_vault_is_found_again_and_what_is_gone
     let stored = disaster.rig.versions("repo/").await;
     let keys =
         |part: &str| stored.iter().map(|(key, _)| key.clone()).filter(|key| key.contains(part)).collect::<Vec<_>>();
-    // Of the packs, all are covered by rubbish; the snapshot is hidden by a delete marker.
+    // All packs are covered by rubbish; what else there is is hidden by delete markers.
     for pack in keys("/data/") {
         s3.put_object().bucket(vault).key(pack).body(b"rubbish".to_vec().into()).send().await.unwrap();
     }
-    for snapshot in keys("/snapshots/") {
-        s3.delete_object().bucket(vault).key(snapshot).send().await.unwrap();
+    for other in keys("repo/").iter().filter(|key| !key.contains("/data/")) {
+        s3.delete_object().bucket(vault).key(other).send().await.unwrap();
     }
     let (done, target) = disaster.restore("restored").await;
     let done = done.expect(0);
@@ -134,6 +134,15 @@ async fn what_was_hidden_or_covered_in_the_vault_is_found_again_and_what_is_gone
     for said in ["was covered by another version", "is hidden by a delete marker"] {
         assert!(done.stderr.contains(said), "{said}: {}", done.stderr);
     }
+    // Now everything is hidden, and who lists the bucket sees none of it.
+    for pack in keys("/data/") {
+        s3.delete_object().bucket(vault).key(pack).send().await.unwrap();
+    }
+    let listed = s3.list_objects_v2().bucket(vault).prefix("repo/").send().await.unwrap();
+    assert!(listed.contents().is_empty());
+    let (done, target) = disaster.restore("restored-from-nothing").await;
+    done.expect(0);
+    compare_mirror(&disaster.mirror, &target).unwrap().verdict().unwrap();
 
     // The largest pack goes for good, with every version: what it held is lacking, and named.
     let mut sizes = Vec::new();

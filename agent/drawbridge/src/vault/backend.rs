@@ -67,7 +67,7 @@ impl VaultBackend {
     }
 
     fn get(&self, name: &ObjectName, version: &Version, range: Option<(u64, u64)>) -> Result<Bytes, VaultError> {
-        self.runtime.block_on(self.vault.get(&self.key(name), version.id.as_deref(), range))
+        self.runtime.block_on(self.vault.get(&self.key(name), version.asked_for(), range))
     }
 
     /// A whole object, whose SHA-256 is its name.

@@ -31,8 +31,8 @@ pub enum VaultError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// Fewer bytes than were asked for.
-    #[error("S3 has {found} bytes of {key} where {expected} should be: the object was cut")]
+    /// Fewer bytes than were asked for, or others.
+    #[error("S3 gave {found} bytes of {key} where {expected} should be")]
     Short {
         /// The object.
         key: String,

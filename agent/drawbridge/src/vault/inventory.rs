@@ -31,6 +31,13 @@ pub(super) struct Version {
     is_latest: bool,
 }
 
+impl Version {
+    /// How S3 has to be asked for it: by name alone as long as that leads to it, which takes fewer rights.
+    pub(super) fn asked_for(&self) -> Option<&str> {
+        if self.is_latest { None } else { self.id.as_deref() }
+    }
+}
+
 impl Inventory {
     pub(super) fn get(&self, name: &ObjectName) -> Option<&Held> {
         self.0.get(name)
