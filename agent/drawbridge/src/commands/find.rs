@@ -173,7 +173,7 @@ struct Found {
 
 /// Newest first; what is the same in snapshots that follow each other is told once.
 fn versions(sightings: &mut [Sighting]) -> Vec<Version> {
-    sightings.sort_by(|a, b| b.snapshot.time.cmp(&a.snapshot.time));
+    sightings.sort_by_key(|sighting| std::cmp::Reverse(sighting.snapshot.time));
     let mut versions: Vec<Version> = Vec::new();
     for Sighting { snapshot, kind, size, modified } in sightings.iter().cloned() {
         match versions.last_mut() {

@@ -54,7 +54,7 @@ impl Role {
 }
 
 enum Step {
-    Enter(PathBuf, SnapshotEntry, Want),
+    Enter(PathBuf, Box<SnapshotEntry>, Want),
     Leave(PathBuf),
 }
 
@@ -118,7 +118,7 @@ impl Walk<'_> {
             } else {
                 self.matched.extend(want.ends());
                 if entry.facts.kind == EntryKind::Folder {
-                    self.steps.push(Step::Enter(inner, entry, want));
+                    self.steps.push(Step::Enter(inner, Box::new(entry), want));
                 } else if want.is_whole() {
                     self.visitor.entry(&inner, &entry, Role::of(&want))?;
                 }
