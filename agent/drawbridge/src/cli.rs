@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use drawbridge_wire::Timestamp;
 
+use crate::archives::From;
 use crate::commands;
-use crate::config::{Config, DEFAULT_PATH};
+use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::disk;
 use crate::exit::Exit;
 use crate::ui::Ui;
@@ -59,8 +60,16 @@ pub enum Command {
         #[arg(value_name = "SOURCE")]
         sources: Vec<String>,
     },
-    /// List what can be restored from the local repository
-    Snapshots,
+    /// List what can be restored
+    Snapshots(crate::archives::From),
+    /// Restore a snapshot, or a part of it, into a folder
+    Restore(commands::restore::RestoreArgs),
+    /// List what a snapshot holds
+    Ls(commands::ls::LsArgs),
+    /// Find which snapshots hold something, the newest first
+    Find(commands::find::FindArgs),
+    /// Restore some files drawn at random, and compare them with what was gathered
+    Drill(commands::drill::DrillArgs),
     /// Add, list, remove or rotate the passwords that open the backups
     Key(commands::key::KeyArgs),
     /// Tell how the last run went and how old each source is
@@ -79,6 +88,15 @@ pub async fn run(cli: &Cli, ui: &Ui) -> anyhow::Result<Exit> {
             let config = if cli.config.exists() { Some(Config::load(&cli.config)?) } else { None };
             return Ok(commands::trust::trust(config.as_ref(), ui, args).await?);
         }
+        // The vault is read when this machine's configuration is gone, too.
+        Command::Snapshots(from) => {
+            return Ok(commands::snapshots::snapshots(config_for(cli, from)?.as_ref(), ui, from).await?);
+        }
+        Command::Restore(args) => {
+            return Ok(commands::restore::restore(config_for(cli, &args.from)?.as_ref(), ui, args).await?);
+        }
+        Command::Ls(args) => return Ok(commands::ls::ls(config_for(cli, &args.from)?.as_ref(), ui, args).await?),
+        Command::Find(args) => return Ok(commands::find::find(config_for(cli, &args.from)?.as_ref(), ui, args).await?),
         _ => {}
     }
     let config = Config::load(&cli.config)?;
@@ -87,16 +105,30 @@ pub async fn run(cli: &Cli, ui: &Ui) -> anyhow::Result<Exit> {
 
 async fn configured(cli: &Cli, config: &Config, ui: &Ui) -> anyhow::Result<Exit> {
     Ok(match &cli.command {
-        Command::Init { .. } | Command::Trust(_) => Exit::Done,
+        Command::Drill(args) => commands::drill::drill(config, ui, args).await?,
+        // Dealt with above.
+        Command::Init { .. }
+        | Command::Trust(_)
+        | Command::Snapshots(_)
+        | Command::Restore(_)
+        | Command::Ls(_)
+        | Command::Find(_) => Exit::Done,
         Command::Authorize { source } => commands::authorize::authorize(config, ui, source)?,
         Command::Check => commands::check::check(config, ui).await?,
         Command::Run => commands::run::run(config, ui).await?,
         Command::Gather(args) => commands::gather::gather(config, ui, args).await?,
         Command::Diff { sources } => commands::diff::diff(config, ui, sources).await?,
-        Command::Snapshots => commands::snapshots::snapshots(config, ui).await?,
         Command::Key(args) => commands::key::key(config, ui, args).await?,
         Command::Status => commands::status::status(config, ui, Timestamp::now())?,
     })
+}
+
+/// The configuration, as far as it is needed to read `from`.
+fn config_for(cli: &Cli, from: &From) -> Result<Option<Config>, ConfigError> {
+    match Config::load(&cli.config) {
+        Err(ConfigError::Missing { .. }) if from.from_vault => Ok(None),
+        loaded => loaded.map(Some),
+    }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 //!
 //! Everything here blocks and takes processor time; call it on a blocking thread.
 
+mod archive;
 mod begin;
 mod error;
 pub mod health;
@@ -31,14 +32,16 @@ use rustic_core::{
 };
 use serde::Serialize;
 
+pub use archive::{Archive, Indexed, Listing};
 pub use begin::Heritage;
 pub use error::{EngineError, EngineFailure};
 pub use keys::{KeyInfo, key_ids};
 pub use meter::Advance;
 use meter::Meter;
-pub use read::{EntryFacts, EntryKind, PART_BYTES, Snapshot, SnapshotEntry};
+pub use read::{EntryFacts, EntryKind, PART_BYTES, Piece, Snapshot, SnapshotEntry};
+use source::MirrorSource;
+pub(crate) use source::walk;
 pub use source::{Dropped, MirrorSize, measure};
-use source::{MirrorSource, walk};
 
 use crate::gather::Origins;
 
@@ -183,7 +186,7 @@ impl LocalRepository {
     pub fn snapshots(&self) -> Result<Vec<SnapshotInfo>, EngineError> {
         let mut snapshots = self.repository.get_all_snapshots().map_err(self.failed("list the snapshots of"))?;
         snapshots.sort();
-        Ok(snapshots.iter().map(|snapshot| self.describe(snapshot)).collect())
+        Ok(snapshots.iter().map(|snapshot| describe(&self.id, snapshot)).collect())
     }
 
     /// The packs that an index names, with their sizes in bytes. Any other pack is what an interrupted backup left.
@@ -199,20 +202,6 @@ impl LocalRepository {
             }
         }
         Ok(packs)
-    }
-
-    fn describe(&self, snapshot: &SnapshotFile) -> SnapshotInfo {
-        let summary = snapshot.summary.as_ref();
-        let time =
-            Timestamp::from_nanosecond(snapshot.time.timestamp().as_nanosecond()).unwrap_or(Timestamp::UNIX_EPOCH);
-        SnapshotInfo {
-            id: snapshot.id.to_hex().as_str().to_owned(),
-            repository: self.id.clone(),
-            time,
-            files: summary.map_or(0, |summary| summary.total_files_processed),
-            bytes: summary.map_or(0, |summary| summary.total_bytes_processed),
-            added_bytes: summary.map_or(0, |summary| summary.data_added_packed),
-        }
     }
 
     /// Which files of the mirror a snapshot lacks, for the case that the engine dropped some without asking the source.
@@ -252,13 +241,16 @@ fn failed(action: &'static str, path: &Path) -> impl Fn(Box<RusticError>) -> Eng
     move |error| EngineError::Repository { action, path: path.clone(), source: EngineFailure(error) }
 }
 
-fn raw(path: &Path, meter: Meter) -> Result<Repository<()>, EngineError> {
-    let text = path.to_str().ok_or_else(|| EngineError::Folder {
+fn text_of(path: &Path) -> Result<&str, EngineError> {
+    path.to_str().ok_or_else(|| EngineError::Folder {
         action: "use",
         path: path.to_path_buf(),
         source: io::Error::new(io::ErrorKind::InvalidInput, "the path of the state folder is not valid UTF-8"),
-    })?;
-    let backend = LocalBackend::new(text, []).map_err(failed("reach", path))?;
+    })
+}
+
+fn raw(path: &Path, meter: Meter) -> Result<Repository<()>, EngineError> {
+    let backend = LocalBackend::new(text_of(path)?, []).map_err(failed("reach", path))?;
     let backends = RepositoryBackends::new(Arc::new(backend), None);
     // The repository is on this disk already: a cache would be a second copy of its index.
     let options = RepositoryOptions::default().no_cache(true);
@@ -296,4 +288,17 @@ pub fn list_snapshots(folder: &Path, password: &str) -> Result<Vec<SnapshotInfo>
     }
     snapshots.sort_by_key(|snapshot| snapshot.time);
     Ok(snapshots)
+}
+
+fn describe(repository: &RepositoryId, snapshot: &SnapshotFile) -> SnapshotInfo {
+    let summary = snapshot.summary.as_ref();
+    let time = Timestamp::from_nanosecond(snapshot.time.timestamp().as_nanosecond()).unwrap_or(Timestamp::UNIX_EPOCH);
+    SnapshotInfo {
+        id: snapshot.id.to_hex().as_str().to_owned(),
+        repository: repository.clone(),
+        time,
+        files: summary.map_or(0, |summary| summary.total_files_processed),
+        bytes: summary.map_or(0, |summary| summary.total_bytes_processed),
+        added_bytes: summary.map_or(0, |summary| summary.data_added_packed),
+    }
 }

@@ -13,6 +13,7 @@ pub mod check;
 mod collect;
 mod commands;
 mod commit;
+pub mod folder;
 mod grown;
 mod key;
 mod local;
@@ -47,7 +48,7 @@ pub use outcome::{
 pub use preview::{Coming, Why};
 pub use site::Site;
 pub use source::*;
-pub use tree::{Kind, Meta, Mtime};
+pub use tree::{Kind, Meta, Mtime, check_name};
 
 use throttle::Throttle;
 

@@ -11,16 +11,12 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{self, AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, Timespec, Timestamps, Uid};
-use rustix::io::Errno;
+use rustix::fs;
 
-use crate::local::{meta, names};
+use crate::folder::{Dress, Folder, dress_open, times};
 use crate::tree::{Kind, Meta, Mtime};
-
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Who the agent is, which decides what it can keep of a file's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +42,11 @@ impl Owner {
         }
     }
 
+    fn dress(self, source: &Meta) -> Dress {
+        let owner = (self == Self::Root).then_some((source.uid, source.gid));
+        Dress { owner, mode: self.mode(source), mtime: Some(source.mtime) }
+    }
+
     /// Whether what the mirror has of an entry, apart from its content, is as the source says.
     fn agrees(self, mirrored: &Meta, source: &Meta) -> bool {
         let owner = self == Self::User || (mirrored.uid, mirrored.gid) == (source.uid, source.gid);
@@ -56,48 +57,34 @@ impl Owner {
 
 /// An open folder of the mirror.
 pub(crate) struct MirrorDir {
-    fd: OwnedFd,
+    folder: Folder,
     owner: Owner,
 }
 
 impl MirrorDir {
     /// The folder `path`, for its owner alone when it has to be made.
     pub(crate) fn open_or_make(path: &Path) -> io::Result<Self> {
-        match fs::mkdirat(CWD, path, Mode::from_raw_mode(0o700)) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(error) => return Err(error.into()),
-        }
-        Ok(Self { fd: fs::openat(CWD, path, DIRECTORY, Mode::empty())?, owner: Owner::current() })
+        Ok(Self { folder: Folder::open_or_make(path)?, owner: Owner::current() })
     }
 
     /// The names in it.
     pub(crate) fn names(&self) -> io::Result<Vec<OsString>> {
-        names(self.fd.as_fd())
+        self.folder.names()
     }
 
     /// The entry `name`, if there is one.
     pub(crate) fn stat(&self, name: &OsStr) -> io::Result<Option<Meta>> {
-        match fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(stat) => Ok(Some(meta(&stat))),
-            Err(Errno::NOENT) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        self.folder.stat(name)
     }
 
     /// The folder `name`, which must be there.
     pub(crate) fn open(&self, name: &OsStr) -> io::Result<Self> {
-        Ok(Self { fd: fs::openat(&self.fd, name, DIRECTORY, Mode::empty())?, owner: self.owner })
+        Ok(Self { folder: self.folder.open(name)?, owner: self.owner })
     }
 
     /// The folder `path`, relative to this one, if it is there; never through a symbolic link, wherever in the path.
     pub(crate) fn below(&self, path: &Path) -> io::Result<Option<Self>> {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        let beneath = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
-        match fs::openat2(&self.fd, path, DIRECTORY, Mode::empty(), beneath) {
-            Ok(fd) => Ok(Some(Self { fd, owner: self.owner })),
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
-            Err(error) => Err(error.into()),
-        }
+        Ok(self.folder.below(path)?.map(|folder| Self { folder, owner: self.owner }))
     }
 
     /// The folder `path`, relative to this one; what is missing on the way is made, what is in the way gives way.
@@ -116,17 +103,16 @@ impl MirrorDir {
     pub(crate) fn ensure_dir(&self, name: &OsStr) -> io::Result<Self> {
         match self.stat(name)? {
             Some(found) if found.kind == Kind::Directory => return self.open(name),
-            Some(_) => fs::unlinkat(&self.fd, name, AtFlags::empty())?,
+            Some(_) => self.folder.remove_file(name)?,
             None => {}
         }
-        fs::mkdirat(&self.fd, name, Mode::from_raw_mode(0o700))?;
+        self.folder.make(name)?;
         self.open(name)
     }
 
     /// The file `name`, for reading; never through a symbolic link.
     pub(crate) fn open_file(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::empty())?))
+        self.folder.open_file(name)
     }
 
     /// The file at `path`, absolute in the source whose folder this is, for reading.
@@ -139,10 +125,7 @@ impl MirrorDir {
 
     /// The file `name`, for writing, whatever its mode; never through a symbolic link.
     pub(crate) fn open_to_change(&self, name: &OsStr) -> io::Result<File> {
-        // Through a descriptor of the file itself: a mode can't be changed by name without following links.
-        fs::fchmod(self.open_file(name)?, Mode::from_raw_mode(0o600))?;
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::empty())?))
+        self.folder.open_to_change(name)
     }
 
     /// Gives `file` the time of modification.
@@ -152,17 +135,14 @@ impl MirrorDir {
 
     /// A new, empty file `name` in place of whatever had that name.
     pub(crate) fn create_file(&self, name: &OsStr) -> io::Result<File> {
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(File::from(fs::openat(&self.fd, name, flags, Mode::from_raw_mode(0o600))?))
+        self.folder.create_file(name)
     }
 
     /// Makes `name` a symbolic link to `target`, unless it is one.
     pub(crate) fn ensure_symlink(&self, name: &OsStr, target: &OsStr, source: &Meta) -> io::Result<()> {
         let found = self.stat(name)?;
         let same = match &found {
-            Some(found) if found.kind == Kind::Symlink => {
-                fs::readlinkat(&self.fd, name, Vec::new())?.as_bytes() == target.as_encoded_bytes()
-            }
+            Some(found) if found.kind == Kind::Symlink => self.folder.read_link(name)? == target,
             _ => false,
         };
         if same && found.is_some_and(|found| self.owner.agrees(&found, source)) {
@@ -170,42 +150,38 @@ impl MirrorDir {
         }
         if !same {
             self.remove(name)?;
-            fs::symlinkat(target, &self.fd, name)?;
+            self.folder.make_link(name, target)?;
         }
-        if self.owner == Owner::Root {
-            let (uid, gid) = owner_ids(source)?;
-            fs::chownat(&self.fd, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
-        }
-        Ok(fs::utimensat(&self.fd, name, &times(source.mtime), AtFlags::SYMLINK_NOFOLLOW)?)
+        self.folder.dress_link(name, &self.owner.dress(source))
     }
 
     /// Gives the file `name`, whose content is right, the source's mode, owner and time.
     pub(crate) fn ensure_meta(&self, name: &OsStr, source: &Meta) -> io::Result<()> {
         match self.stat(name)? {
             Some(mirrored) if self.owner.agrees(&mirrored, source) => Ok(()),
-            _ => apply(self.open_file(name)?, self.owner, source),
+            _ => self.apply_meta(&self.open_file(name)?, source),
         }
     }
 
     /// Gives the folder itself the source's mode, owner and time.
     pub(crate) fn ensure_own_meta(&self, source: &Meta) -> io::Result<()> {
-        let mirrored = meta(&fs::fstat(&self.fd)?);
-        if self.owner.agrees(&mirrored, source) { Ok(()) } else { apply(&self.fd, self.owner, source) }
+        let mirrored = self.folder.own_meta()?;
+        if self.owner.agrees(&mirrored, source) { Ok(()) } else { self.folder.dress(&self.owner.dress(source)) }
     }
 
     /// Gives `file`, which is this folder's or will be, the source's mode, owner and time.
     pub(crate) fn apply_meta(&self, file: &File, source: &Meta) -> io::Result<()> {
-        apply(file, self.owner, source)
+        dress_open(file, &self.owner.dress(source))
     }
 
     /// Moves the complete file `name` of this folder to `to/as_name`, in place of whatever had that name.
     pub(crate) fn place(&self, name: &OsStr, to: &Self, as_name: &OsStr) -> io::Result<()> {
-        match fs::renameat(&self.fd, name, &to.fd, as_name) {
-            Err(Errno::ISDIR | Errno::EXIST | Errno::NOTEMPTY) => {
+        match self.folder.rename(name, &to.folder, as_name) {
+            Err(error) if in_the_way(&error) => {
                 to.remove(as_name)?;
-                Ok(fs::renameat(&self.fd, name, &to.fd, as_name)?)
+                self.folder.rename(name, &to.folder, as_name)
             }
-            done => Ok(done?),
+            done => done,
         }
     }
 
@@ -214,13 +190,13 @@ impl MirrorDir {
         match self.stat(name)? {
             None => return Ok(()),
             Some(found) if found.kind == Kind::Directory => {}
-            Some(_) => return Ok(fs::unlinkat(&self.fd, name, AtFlags::empty())?),
+            Some(_) => return self.folder.remove_file(name),
         }
         let dir = self.open(name)?;
         for inner in dir.names()? {
             dir.remove(&inner)?;
         }
-        Ok(fs::unlinkat(&self.fd, name, AtFlags::REMOVEDIR)?)
+        self.folder.remove_folder(name)
     }
 
     /// Removes everything in it.
@@ -230,36 +206,19 @@ impl MirrorDir {
 
     /// How many bytes the file system still takes.
     pub(crate) fn room(&self) -> io::Result<u64> {
-        let stat = fs::fstatvfs(&self.fd)?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        self.folder.room()
     }
+}
+
+/// A folder has the name that a file shall get.
+fn in_the_way(error: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, IsADirectory};
+    matches!(error.kind(), IsADirectory | AlreadyExists | DirectoryNotEmpty)
 }
 
 /// Where `path`, absolute in a source, lies in that source's folder.
 pub(crate) fn within(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
-}
-
-fn apply(entry: impl AsFd, owner: Owner, source: &Meta) -> io::Result<()> {
-    if owner == Owner::Root {
-        let (uid, gid) = owner_ids(source)?;
-        fs::fchown(&entry, uid, gid)?;
-    }
-    fs::fchmod(&entry, Mode::from_raw_mode(owner.mode(source)))?;
-    Ok(fs::futimens(&entry, &times(source.mtime))?)
-}
-
-fn owner_ids(source: &Meta) -> io::Result<(Option<Uid>, Option<Gid>)> {
-    // To chown(2), the largest id means "leave it": no file has it.
-    if source.uid == u32::MAX || source.gid == u32::MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "the source states an impossible owner"));
-    }
-    Ok((Some(Uid::from_raw(source.uid)), Some(Gid::from_raw(source.gid))))
-}
-
-fn times(mtime: Mtime) -> Timestamps {
-    let time = Timespec { tv_sec: mtime.seconds, tv_nsec: mtime.nanoseconds };
-    Timestamps { last_access: time, last_modification: time }
 }
 
 #[cfg(test)]
@@ -312,15 +271,6 @@ mod tests {
         assert_eq!(outside.metadata().unwrap().mode(), before.mode());
         mirror.remove(OsStr::new("out")).unwrap();
         assert!(outside.exists() && !dir.path().join("mirror/out").is_symlink());
-    }
-
-    #[test]
-    fn an_owner_that_no_file_can_have_is_refused() {
-        let (_dir, mirror) = mirror_with_links();
-        let meta = mirror.stat(OsStr::new("folder")).unwrap().unwrap();
-        assert!(owner_ids(&meta).is_ok());
-        assert!(owner_ids(&Meta { uid: u32::MAX, ..meta.clone() }).is_err());
-        assert!(owner_ids(&Meta { gid: u32::MAX, ..meta }).is_err());
     }
 
     #[test]

@@ -111,35 +111,41 @@ impl fmt::Display for Pattern {
 
 /// Several patterns together.
 #[derive(Debug, Clone)]
-pub(crate) struct Patterns(Vec<Pattern>);
+pub struct Patterns(Vec<Pattern>);
 
 /// What is wanted of one folder and what it holds.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// All it holds.
-    pub(crate) whole: bool,
+    pub whole: bool,
     /// Where in which patterns it stands: indices of pattern and part. Sorted, unique.
     at: Vec<(usize, usize)>,
     /// Patterns that end here.
-    pub(crate) ends: Vec<usize>,
+    pub ends: Vec<usize>,
 }
 
 impl Patterns {
-    pub(crate) fn new(patterns: Vec<Pattern>) -> Self {
+    /// All of `patterns`.
+    #[must_use]
+    pub fn new(patterns: Vec<Pattern>) -> Self {
         Self(patterns)
     }
 
-    pub(crate) fn get(&self, index: usize) -> Option<&Pattern> {
+    /// The pattern at `index`.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&Pattern> {
         self.0.get(index)
     }
 
     /// What is wanted of `/`.
-    pub(crate) fn root(&self) -> Wanted {
+    #[must_use]
+    pub fn root(&self) -> Wanted {
         self.wanted((0..self.0.len()).map(|pattern| (pattern, 0)).collect(), false)
     }
 
     /// What is wanted of the entry `name`, if anything.
-    pub(crate) fn step(&self, from: &Wanted, name: &OsStr) -> Option<Wanted> {
+    #[must_use]
+    pub fn step(&self, from: &Wanted, name: &OsStr) -> Option<Wanted> {
         let mut at = Vec::new();
         for &(pattern, index) in &from.at {
             match self.part(pattern, index) {
@@ -177,8 +183,16 @@ impl Patterns {
         })
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// The patterns that say in plain words that `name` is there.

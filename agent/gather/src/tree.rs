@@ -157,8 +157,11 @@ pub(crate) trait TreeFile {
 }
 
 /// Refuses a name that would lead elsewhere than to an entry of its folder. A kernel has no such names; a hostile
-/// server may.
-pub(crate) fn check_name(name: &OsStr) -> io::Result<()> {
+/// server or a crafted snapshot may.
+///
+/// # Errors
+/// When it is such a name.
+pub fn check_name(name: &OsStr) -> io::Result<()> {
     let bytes = name.as_bytes();
     if bytes.is_empty() || bytes == b"." || bytes == b".." || bytes.contains(&b'/') || bytes.contains(&0) {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "an impossible file name came from the source"));

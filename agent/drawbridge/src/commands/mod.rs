@@ -4,9 +4,13 @@
 pub mod authorize;
 pub mod check;
 pub mod diff;
+pub mod drill;
+pub mod find;
 pub mod gather;
 pub mod init;
 pub mod key;
+pub mod ls;
+pub mod restore;
 pub mod run;
 pub mod snapshots;
 pub mod status;

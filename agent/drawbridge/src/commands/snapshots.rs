@@ -1,37 +1,25 @@
-//! `drawbridge snapshots`: what can be restored from the local repository.
+//! `drawbridge snapshots`: what can be restored.
 
 use std::fmt;
 
 use serde::Serialize;
-use thiserror::Error;
 
-use crate::config::{Config, PasswordError};
-use crate::engine::{EngineError, SnapshotInfo, list_snapshots};
+use crate::archives::{ArchivesError, From};
+use crate::config::Config;
+use crate::engine::SnapshotInfo;
 use crate::exit::Exit;
 use crate::ui::{Ui, human_bytes};
 
-/// Why the snapshots can't be listed.
-#[derive(Debug, Error)]
-pub enum SnapshotsError {
-    /// Without the password nothing can be read.
-    #[error(transparent)]
-    Password(#[from] PasswordError),
-    /// The local repository can't be read.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// A thread of ours ended by itself.
-    #[error("listing broke off")]
-    BrokeOff(#[from] tokio::task::JoinError),
-}
-
-/// Lists the snapshots of the local repositories, oldest first.
+/// Lists the snapshots of the local repositories, or of the vault's, oldest first.
 ///
 /// # Errors
-/// When the password or a repository can't be read.
-pub async fn snapshots(config: &Config, ui: &Ui) -> Result<Exit, SnapshotsError> {
-    let password = config.read_password()?;
-    let folder = config.repository_dir();
-    let snapshots = tokio::task::spawn_blocking(move || list_snapshots(&folder, password.reveal())).await??;
+/// When the password or no repository can be read.
+pub async fn snapshots(config: Option<&Config>, ui: &Ui, from: &From) -> Result<Exit, ArchivesError> {
+    let snapshots = match from.open(config, ui).await {
+        // There is none yet.
+        Err(ArchivesError::NoRepository(_)) if !from.from_vault => Vec::new(),
+        archives => archives?.snapshots(),
+    };
     let listing = Listing { snapshots };
     ui.result("snapshots", &listing, &listing);
     Ok(Exit::Done)

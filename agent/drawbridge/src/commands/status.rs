@@ -12,6 +12,7 @@ use thiserror::Error;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::gather::{RecordsError, SourceRecord, SourceRecords, Trouble};
+use crate::grades::{Drill, Grades, GradesError, Passed};
 use crate::history::{HistoryError, LastRun, RunOutcome};
 use crate::retire::{Kept, RetireError, survey};
 use crate::stale::{Stale, age, human_duration, stale};
@@ -34,6 +35,9 @@ pub enum StatusError {
     /// The record of gathered sources can't be used.
     #[error(transparent)]
     Records(#[from] RecordsError),
+    /// The record of grades can't be used.
+    #[error(transparent)]
+    Grades(#[from] GradesError),
 }
 
 /// Tells how things stand at `now`.
@@ -47,13 +51,14 @@ pub fn status(config: &Config, ui: &Ui, now: Timestamp) -> Result<Exit, StatusEr
         config.sources.iter().map(|source| (source.name.as_str(), source.max_age)).collect();
     let sources = source_ages(&limits, |name| records.of(name), now);
     let next = next_step(last_run.as_ref(), &sources);
+    let grades = Grades::load(&config.state_dir)?;
     let current = Current::load(&config.state_dir)?;
     let in_use = current.as_ref().map(Current::in_use).unwrap_or_default();
     let verdicts = current.as_ref().map(|current| current.verdicts.clone()).unwrap_or_default();
     let mut kept = survey(&config.repository_dir(), &in_use, &verdicts)?;
     // The others go with the next good verdict.
     kept.retain(|kept| kept.uncovered > 0);
-    let status = Status { last_run, sources, kept, damaged: damaged(&config.state_dir), next, now };
+    let status = Status { last_run, grades, sources, kept, damaged: damaged(&config.state_dir), next, now };
     ui.result("status", &status, &status);
     Ok(Exit::Done)
 }
@@ -61,6 +66,7 @@ pub fn status(config: &Config, ui: &Ui, now: Timestamp) -> Result<Exit, StatusEr
 #[derive(Debug, Serialize)]
 struct Status {
     last_run: Option<LastRun>,
+    grades: Grades,
     sources: Vec<SourceAge>,
     /// Local repositories that are over and stay.
     kept: Vec<Kept>,
@@ -123,6 +129,7 @@ impl fmt::Display for Status {
             None => writeln!(f, "last run    none yet")?,
             Some(last) => write_run(f, last, self.now)?,
         }
+        write_grades(f, &self.grades, self.now)?;
         for source in &self.sources {
             write_source(f, source, self.now)?;
         }
@@ -200,6 +207,41 @@ fn write_run(f: &mut fmt::Formatter<'_>, last: &LastRun, now: Timestamp) -> fmt:
     Ok(())
 }
 
+/// The three grades, each with when it was last reached, whatever came after that.
+fn write_grades(f: &mut fmt::Formatter<'_>, grades: &Grades, now: Timestamp) -> fmt::Result {
+    let reached = |passed: &Option<Passed>| match passed {
+        None => "never".to_owned(),
+        Some(Passed { at, run, .. }) => {
+            let run = run.as_ref().map_or_else(String::new, |run| format!(", {run}"));
+            format!("{} ago, {}{run}", age(*at, now), short(*at))
+        }
+    };
+    writeln!(f, "uploaded    {}", reached(&grades.uploaded))?;
+    writeln!(f, "verified    at rest: {}", reached(&grades.verified))?;
+    for (place, drill) in [("vault", &grades.tested_vault), ("local", &grades.tested_local)] {
+        match drill {
+            None => writeln!(f, "tested      {place}: never restore-tested")?,
+            Some(Drill { at, sample, .. }) => {
+                writeln!(
+                    f,
+                    "tested      {place}: {} ago, {}: {} files restored",
+                    age(*at, now),
+                    short(*at),
+                    sample.len()
+                )?;
+            }
+        }
+    }
+    match grades.last_drill.as_ref().filter(|drill| !drill.passed()) {
+        None => Ok(()),
+        Some(Drill { at, sample, wrong, .. }) => {
+            let (count, files) = (wrong.len(), sample.len());
+            writeln!(f, "drill       FAILED {} ago: {count} of {files} files did not come back", age(*at, now))?;
+            wrong.first().map_or(Ok(()), |first| writeln!(f, "            {first}"))
+        }
+    }
+}
+
 /// A moment to the second.
 fn short(moment: Timestamp) -> impl fmt::Display {
     moment.strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -244,7 +286,8 @@ mod tests {
         };
         let sources = source_ages(&limits, records, now);
         let next = next_step(last_run.as_ref(), &sources);
-        Status { last_run, sources, kept: Vec::new(), damaged: Vec::new(), next, now }.to_string()
+        Status { last_run, grades: Grades::default(), sources, kept: Vec::new(), damaged: Vec::new(), next, now }
+            .to_string()
     }
 
     #[test]
@@ -254,6 +297,45 @@ mod tests {
             text.contains("none yet") && text.contains("drawbridge run") && text.contains("dns: never complete"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_three_grades_are_shown_with_their_dates_and_a_failed_drill_beside_them() {
+        let passed = |at: &str| Some(Passed { at: at.parse().unwrap(), run: None, snapshot: None });
+        let drill = |at: &str, wrong: &[&str]| Drill {
+            at: at.parse().unwrap(),
+            milliseconds: 1,
+            source: crate::archives::Source::Vault,
+            snapshot: "ab".repeat(32),
+            seed: 1,
+            sample: vec!["dns/etc/hosts".to_owned()],
+            bytes: 1,
+            wrong: wrong.iter().map(|line| (*line).to_owned()).collect(),
+        };
+        let grades = Grades {
+            uploaded: passed("2026-11-25T20:33:00Z"),
+            verified: passed("2026-11-24T20:33:00Z"),
+            tested_vault: Some(drill("2026-11-20T22:33:00Z", &[])),
+            tested_local: None,
+            last_drill: Some(drill("2026-11-25T21:33:00Z", &["dns/etc/hosts: other bytes came back"])),
+        };
+        let status = |grades| {
+            let (now, next) = (NOW.parse().unwrap(), String::new());
+            Status { last_run: None, grades, sources: Vec::new(), kept: Vec::new(), damaged: Vec::new(), next, now }
+                .to_string()
+        };
+        let text = status(grades);
+        for line in [
+            "uploaded    2 h ago, 2026-11-25T20:33:00Z\n",
+            "verified    at rest: 1 d 2 h ago, 2026-11-24T20:33:00Z\n",
+            "tested      vault: 5 d ago, 2026-11-20T22:33:00Z: 1 files restored\n",
+            "tested      local: never restore-tested\n",
+            "drill       FAILED 1 h ago: 1 of 1 files did not come back\n            dns/etc/hosts: other bytes",
+        ] {
+            assert!(text.contains(line), "{line:?} in {text}");
+        }
+        let text = status(Grades::default());
+        assert!(text.contains("uploaded    never") && !text.contains("FAILED"), "{text}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use drawbridge_gather::Source;
 use drawbridge_wire::Ipv4Net;
 
 pub use error::{ConfigError, Position};
-pub use password::PasswordError;
+pub use password::{PasswordError, read as read_password_file};
 
 use crate::secret::Secret;
 
@@ -42,6 +42,8 @@ pub struct Config {
     pub password_file: PathBuf,
     /// The deployed stack.
     pub stack: Stack,
+    /// The vault's bucket, for whoever reads it with credentials of their own.
+    pub vault_bucket: Option<String>,
     /// How many streams cross at once, 1 to [`MAX_STREAMS`].
     pub streams: u8,
     /// How all sources together are gathered.

@@ -50,7 +50,10 @@ pub enum PasswordError {
 }
 
 /// Reads one line from `path`, which nobody else may read.
-pub(super) fn read(path: &Path) -> Result<Secret, PasswordError> {
+///
+/// # Errors
+/// When the file is missing, unreadable, empty, not text, or open to others.
+pub fn read(path: &Path) -> Result<Secret, PasswordError> {
     let unreadable = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => PasswordError::Missing(path.to_owned()),
         _ => PasswordError::Read { path: path.to_owned(), source },

@@ -14,6 +14,8 @@ pub(super) struct File {
     pub(super) repository: Repository,
     pub(super) stack: Stack,
     #[serde(default)]
+    pub(super) vault: Vault,
+    #[serde(default)]
     pub(super) cross: Cross,
     #[serde(default)]
     pub(super) gather: Gather,
@@ -38,6 +40,12 @@ pub(super) struct Stack {
     pub(super) profile: Option<Text>,
     pub(super) credentials_file: Option<Text>,
     pub(super) endpoint_url: Option<Text>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Vault {
+    pub(super) bucket: Option<Text>,
 }
 
 #[derive(Default, Deserialize)]

@@ -58,6 +58,17 @@ fn wrong(from: &str, to: &str) -> (usize, String) {
 }
 
 #[test]
+fn the_vaults_bucket_may_be_named_and_must_be_a_buckets_name() {
+    assert_eq!(parse(GOOD).unwrap().vault_bucket, None);
+    let with = |name: &str| parse(&GOOD.replacen("[cross]", &format!("[vault]\nbucket = {name:?}\n[cross]"), 1));
+    assert_eq!(with("drawbridge-home.vault").unwrap().vault_bucket.as_deref(), Some("drawbridge-home.vault"));
+    for name in ["ab", "Vault", "s3://vault", "vault/repo", ""] {
+        let error = with(name).expect_err(name).to_string();
+        assert!(error.contains("line 12") && error.contains("3 to 63"), "{error}");
+    }
+}
+
+#[test]
 fn a_good_file_is_understood_and_its_paths_resolved_against_its_folder() {
     let config = parse(GOOD).unwrap();
     assert_eq!(config.password_file, Path::new("/etc/drawbridge/password"));

@@ -59,6 +59,7 @@ pub(super) fn config(raw: read::File, path: &Path) -> Checked<Config> {
         state_dir,
         password_file: resolve(base, &raw.repository.password_file)?,
         stack: stack::stack(&raw.stack, base)?,
+        vault_bucket: raw.vault.bucket.as_ref().map(stack::bucket).transpose()?,
         streams: streams.map_or(Ok(DEFAULT_STREAMS), |written| value::count("streams", written, 1..=MAX_STREAMS))?,
         gather,
         sources,

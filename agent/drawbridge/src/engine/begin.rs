@@ -149,7 +149,7 @@ fn layout() -> ConfigOptions {
         .set_treepack_size_limit(limit)
 }
 
-fn short_id(repository: &Repository<OpenStatus>) -> Result<RepositoryId, EngineError> {
+pub(super) fn short_id(repository: &Repository<OpenStatus>) -> Result<RepositoryId, EngineError> {
     let id = repository.config().id.to_hex();
     Ok(id.as_str().get(..16).unwrap_or_default().parse()?)
 }

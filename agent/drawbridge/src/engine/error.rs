@@ -2,7 +2,7 @@ use std::io;
 use std::path::PathBuf;
 
 use drawbridge_gather::one_line;
-use drawbridge_wire::InvalidName;
+use drawbridge_wire::{InvalidName, Sha256Digest};
 use rustic_core::RusticError;
 use thiserror::Error;
 
@@ -52,6 +52,40 @@ pub enum EngineError {
         /// What the engine says.
         source: EngineFailure,
     },
+    /// A repository that is only read can't be.
+    #[error("cannot {action} the repository {place}")]
+    Archive {
+        /// What was tried.
+        action: &'static str,
+        /// Where the repository lies.
+        place: String,
+        /// What the engine says.
+        source: EngineFailure,
+    },
+    /// A key of a repository that is only read exists, but not for this password.
+    #[error("the password does not open the repository {place}")]
+    NotThePassword {
+        /// Where the repository lies.
+        place: String,
+    },
+    /// A snapshot can't be read.
+    #[error("the snapshot {} of the repository {place} can't be read", id.get(..8).unwrap_or(id))]
+    Snapshot {
+        /// Its id, 64 hex digits.
+        id: String,
+        /// Where the repository lies.
+        place: String,
+        /// What the engine says.
+        source: EngineFailure,
+    },
+    /// Somebody who had the key has put other bytes under a name.
+    #[error("the repository {place} holds other bytes under the name {piece} than those whose hash that is")]
+    OtherBytes {
+        /// Where the repository lies.
+        place: String,
+        /// What the bytes should be.
+        piece: Sha256Digest,
+    },
     /// A name of the engine's that isn't one of ours.
     #[error("the engine named something in the local repository in an unknown way")]
     Name(#[from] InvalidName),
@@ -70,7 +104,7 @@ pub enum EngineError {
 
 /// An error of `rustic_core` on one line; its own form is a page long.
 #[derive(Debug, Error)]
-#[error("{}", .0.display_log().trim_start_matches("Error: "))]
+#[error("{}", said(.0))]
 pub struct EngineFailure(pub(super) Box<RusticError>);
 
 impl EngineFailure {
@@ -88,6 +122,27 @@ impl EngineFailure {
     }
 }
 
+/// What the engine says of an error and of each of its causes; of a cause its own log line would show the whole page.
+fn said(error: &RusticError) -> String {
+    let mut text = own_words(error);
+    let mut next = std::error::Error::source(error);
+    while let Some(cause) = next {
+        let of_engine = cause
+            .downcast_ref::<RusticError>()
+            .or_else(|| cause.downcast_ref::<Box<RusticError>>().map(|inner| &**inner));
+        text.push_str(": ");
+        text.push_str(&of_engine.map_or_else(|| cause.to_string(), own_words));
+        next = cause.source();
+    }
+    text
+}
+
+fn own_words(error: &RusticError) -> String {
+    let line = error.display_log();
+    let line = line.split(": caused by: ").next().unwrap_or(&line);
+    line.trim_start_matches("Error: ").to_owned()
+}
+
 fn name_files(files: &[Dropped]) -> String {
     let mut named: Vec<String> = files
         .iter()
@@ -102,7 +157,18 @@ fn name_files(files: &[Dropped]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustic_core::ErrorKind;
+
     use super::*;
+
+    #[test]
+    fn an_error_of_the_engine_and_its_causes_are_one_line() {
+        let inner = RusticError::with_source(ErrorKind::Cryptography, "Inner.", std::io::Error::other("the cause"));
+        let outer = RusticError::with_source(ErrorKind::Backend, "Outer {id}.", inner).attach_context("id", "7");
+        let text = EngineFailure(outer).to_string();
+        assert!(text.starts_with("Outer 7.") && text.contains(": Inner.") && text.ends_with(": the cause"), "{text}");
+        assert!(!text.contains('\n') && text.matches("Inner.").count() == 1, "{text}");
+    }
 
     #[test]
     fn an_error_names_ten_dropped_files_and_counts_the_others() {

@@ -2,12 +2,17 @@
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::sync::Arc;
 
-use drawbridge_wire::Timestamp;
-use rustic_core::Repository;
-use rustic_core::repofile::{Metadata, Node};
+use bytes::Bytes;
+use drawbridge_wire::{RepositoryId, Sha256Digest, Timestamp};
+use rustic_core::repofile::{BlobType, Metadata, Node, SnapshotFile};
+use rustic_core::{BlobId, IndexedFullStatus, Repository};
+use sha2::{Digest, Sha256};
 
-use super::{EngineError, LocalRepository, SnapshotInfo, failed};
+use super::archive::trouble;
+use super::{EngineError, LocalRepository, SnapshotInfo, describe, digest};
 
 /// How many bytes of a file are read at once.
 pub const PART_BYTES: usize = 1024 * 1024;
@@ -23,6 +28,19 @@ pub enum EntryKind {
     Link(OsString),
     /// A device, pipe or socket. Neither the mirror nor our snapshots have any.
     Other,
+}
+
+impl EntryKind {
+    /// What people call it.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Folder => "folder",
+            Self::Link(_) => "link",
+            Self::Other => "special file",
+        }
+    }
 }
 
 /// What is known of an entry without its content.
@@ -42,6 +60,8 @@ pub struct EntryFacts {
     pub modified: Option<Timestamp>,
     /// When the entry itself last changed, where it lies: for files only.
     pub touched: Option<Timestamp>,
+    /// How many extended attributes the snapshot has of it. Ours have none.
+    pub attributes: usize,
 }
 
 /// An entry of a folder in a snapshot.
@@ -55,17 +75,36 @@ pub struct SnapshotEntry {
 }
 
 /// A snapshot that can be read.
+#[derive(Debug)]
 pub struct Snapshot {
     info: SnapshotInfo,
     root: Node,
-    path: std::path::PathBuf,
-    repository: Repository<rustic_core::IndexedFullStatus>,
+    contents: Contents,
+}
+
+/// What the snapshots of a repository hold. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Contents {
+    place: Arc<str>,
+    repository: Arc<Repository<IndexedFullStatus>>,
 }
 
 // Not derived: the engine's own Debug shows the master key.
-impl std::fmt::Debug for Snapshot {
+impl std::fmt::Debug for Contents {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Snapshot").field("info", &self.info).finish_non_exhaustive()
+        f.debug_struct("Contents").field("place", &self.place).finish_non_exhaustive()
+    }
+}
+
+impl Contents {
+    pub(super) fn new(place: Arc<str>, repository: Repository<IndexedFullStatus>) -> Self {
+        Self { place, repository: Arc::new(repository) }
+    }
+
+    pub(super) fn snapshot(&self, id: &RepositoryId, file: &SnapshotFile) -> Result<Snapshot, EngineError> {
+        let root = self.repository.node_from_snapshot_and_path(file, "");
+        let root = root.map_err(trouble("read a tree of", &self.place))?;
+        Ok(Snapshot { info: describe(id, file), root, contents: self.clone() })
     }
 }
 
@@ -78,8 +117,8 @@ impl LocalRepository {
         let snapshots = self.repository.get_all_snapshots().map_err(self.failed("list the snapshots of"))?;
         let Some(newest) = snapshots.into_iter().max() else { return Ok(None) };
         let repository = self.reopened()?.to_indexed().map_err(self.failed("read the index of"))?;
-        let root = repository.node_from_snapshot_and_path(&newest, "").map_err(self.failed("read a tree of"))?;
-        Ok(Some(Snapshot { info: self.describe(&newest), root, path: self.path.clone(), repository }))
+        let place = Arc::from(self.path.display().to_string());
+        Contents::new(place, repository).snapshot(&self.id, &newest).map(Some)
     }
 }
 
@@ -106,28 +145,74 @@ impl Snapshot {
         self.children(&entry.node)
     }
 
-    /// A file's content, one part of up to [`PART_BYTES`] after the other, until `each` has had enough and says `false`.
+    /// The entry at `path`, relative to the root; `None` when there is none.
     ///
     /// # Errors
     /// When the repository can't be read.
+    pub fn at(&self, path: &Path) -> Result<Option<SnapshotEntry>, EngineError> {
+        let mut entries = self.root()?;
+        let mut names = path.iter().peekable();
+        while let Some(name) = names.next() {
+            let Some(found) = entries.into_iter().find(|entry| entry.name == name) else { return Ok(None) };
+            if names.peek().is_none() {
+                return Ok(Some(found));
+            }
+            entries = self.folder(&found)?;
+        }
+        Ok(None)
+    }
+
+    /// A file's content, one part of up to [`PART_BYTES`] after the other, until `each` has had enough and says `false`.
+    ///
+    /// # Errors
+    /// When the repository can't be read, or holds other bytes than it says.
     pub fn read(&self, entry: &SnapshotEntry, mut each: impl FnMut(&[u8]) -> bool) -> Result<(), EngineError> {
-        let error = failed("read a file of", &self.path);
-        let file = self.repository.open_file(&entry.node).map_err(&error)?;
-        let mut at = 0;
-        loop {
-            let part = self.repository.read_file_at(&file, at, PART_BYTES).map_err(&error)?;
-            at += part.len();
-            if part.is_empty() || !each(&part) {
-                return Ok(());
+        for blob in self.blobs(entry) {
+            if !blob?.bytes.chunks(PART_BYTES).all(&mut each) {
+                break;
             }
         }
+        Ok(())
+    }
+
+    /// A file's content, piece by piece, each of up to 8 MiB and compared with its hash.
+    ///
+    /// # Errors
+    /// An item is one when that piece can't be read, or holds other bytes than the repository says.
+    pub fn blobs(&self, entry: &SnapshotEntry) -> impl Iterator<Item = Result<Piece, EngineError>> {
+        let ids = entry.node.content.as_deref().unwrap_or_default();
+        ids.iter().map(|id| self.piece(BlobId::from(*id)))
+    }
+
+    fn piece(&self, id: BlobId) -> Result<Piece, EngineError> {
+        let Contents { place, repository } = &self.contents;
+        let bytes = repository.get_blob_cached(&id, BlobType::Data).map_err(trouble("read a file of", place))?;
+        checked(bytes, digest(&id)?, place)
     }
 
     fn children(&self, node: &Node) -> Result<Vec<SnapshotEntry>, EngineError> {
         let Some(tree) = node.subtree else { return Ok(Vec::new()) };
-        let tree = self.repository.get_tree(&tree).map_err(failed("read a tree of", &self.path))?;
+        let Contents { place, repository } = &self.contents;
+        let tree = repository.get_tree(&tree).map_err(trouble("read a tree of", place))?;
         Ok(tree.nodes.into_iter().map(SnapshotEntry::of).collect())
     }
+}
+
+/// The engine has checked that whoever wrote `bytes` had the key, and not that they are what their name says.
+fn checked(bytes: Bytes, stated: Sha256Digest, place: &str) -> Result<Piece, EngineError> {
+    if Sha256Digest::from_bytes(Sha256::digest(&bytes).into()) != stated {
+        return Err(EngineError::OtherBytes { place: place.to_owned(), piece: stated });
+    }
+    Ok(Piece { digest: stated, bytes })
+}
+
+/// A piece of a file's content.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    /// The SHA-256 of `bytes`, by which the repository knows them.
+    pub digest: Sha256Digest,
+    /// The content.
+    pub bytes: Bytes,
 }
 
 impl SnapshotEntry {
@@ -157,6 +242,7 @@ fn facts(kind: EntryKind, meta: &Metadata) -> EntryFacts {
         gid: meta.gid.unwrap_or_default(),
         modified: time(meta.mtime),
         touched: time(meta.ctime),
+        attributes: meta.extended_attributes.len(),
         kind,
     }
 }
@@ -167,4 +253,18 @@ const fn unix_mode(go: u32) -> u32 {
         if go & (1 << from) == 0 { 0 } else { to }
     }
     (go & 0o777) | bit(go, 23, 0o4000) | bit(go, 22, 0o2000) | bit(go, 20, 0o1000)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_piece_that_is_not_what_its_name_says_is_refused() {
+        let digest = |bytes: &[u8]| Sha256Digest::from_bytes(Sha256::digest(bytes).into());
+        assert_eq!(checked(Bytes::from_static(b"one"), digest(b"one"), "here").unwrap().bytes, b"one".as_slice());
+        let error = checked(Bytes::from_static(b"one"), digest(b"two"), "here").unwrap_err().to_string();
+        assert!(error.contains("here holds other bytes under the name") && error.contains(&digest(b"two").to_string()));
+    }
 }

@@ -87,7 +87,7 @@ pub fn measure(root: &Path) -> io::Result<MirrorSize> {
 }
 
 /// Every entry below `root`, sorted by name as restic sorts a tree, without gather's own working folders: sources never begin with a dot.
-pub(super) fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<walkdir::DirEntry>> + Send + use<> {
+pub(crate) fn walk(root: &Path) -> impl Iterator<Item = walkdir::Result<walkdir::DirEntry>> + Send + use<> {
     WalkDir::new(root)
         .min_depth(1)
         .follow_links(false)

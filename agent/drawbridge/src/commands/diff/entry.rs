@@ -37,6 +37,7 @@ pub(super) fn facts_of(path: &Path, stated: Option<&Meta>) -> io::Result<EntryFa
         gid,
         modified,
         touched: of_file.then(|| time(meta.ctime(), meta.ctime_nsec())).flatten(),
+        attributes: 0,
         kind,
     })
 }

@@ -90,16 +90,7 @@ impl Facts {
             _ => None,
         };
         let EntryFacts { size, mode, uid, gid, modified, .. } = *facts;
-        Self { kind: kind(facts), size, mode: format!("{mode:04o}"), uid, gid, modified, target }
-    }
-}
-
-const fn kind(facts: &EntryFacts) -> &'static str {
-    match facts.kind {
-        EntryKind::File => "file",
-        EntryKind::Folder => "folder",
-        EntryKind::Link(_) => "link",
-        EntryKind::Other => "special file",
+        Self { kind: facts.kind.word(), size, mode: format!("{mode:04o}"), uid, gid, modified, target }
     }
 }
 
@@ -168,7 +159,7 @@ fn details(change: &Change) -> Vec<String> {
     let mut parts = Vec::new();
     match (&change.before, &change.after) {
         (Some(old), Some(new)) => {
-            compared("was a", "now a", kind(old), kind(new), &mut parts);
+            compared("was a", "now a", old.kind.word(), new.kind.word(), &mut parts);
             if change.contents.differ() {
                 parts.push(format!("{} -> {}", human_bytes(old.size), human_bytes(new.size)));
             }
@@ -186,7 +177,7 @@ fn details(change: &Change) -> Vec<String> {
         (Some(facts), None) | (None, Some(facts)) => match &facts.kind {
             EntryKind::File => parts.push(human_bytes(facts.size)),
             EntryKind::Link(target) => parts.push(format!("link -> {}", one_line(target))),
-            EntryKind::Folder | EntryKind::Other => parts.push(kind(facts).to_owned()),
+            EntryKind::Folder | EntryKind::Other => parts.push(facts.kind.word().to_owned()),
         },
         (None, None) => {}
     }

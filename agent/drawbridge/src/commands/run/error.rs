@@ -9,6 +9,7 @@ use crate::cross::CrossError;
 use crate::engine::EngineError;
 use crate::engine::health::Damage;
 use crate::gather::GatherError;
+use crate::grades::GradesError;
 use crate::history::HistoryError;
 use crate::journal::JournalError;
 use crate::lock::LockError;
@@ -47,6 +48,9 @@ pub enum RunError {
     /// The record of this run.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// The record of grades.
+    #[error(transparent)]
+    Grades(#[from] GradesError),
     /// The stack.
     #[error(transparent)]
     Cloud(#[from] CloudError),

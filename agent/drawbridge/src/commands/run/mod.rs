@@ -18,7 +18,6 @@ use std::time::Duration;
 
 use drawbridge_ssh::KeyPair;
 use drawbridge_wire::{ReportAnswer, RunId, Timestamp};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
 
 use crate::cloud::Cloud;
@@ -27,6 +26,7 @@ use crate::cross::{BridgeEnd, CrossError, Crossing, Patience, beat};
 use crate::exit::Exit;
 use crate::gather::{gather, in_one_line};
 use crate::history::RunOutcome;
+use crate::interruption::interruption;
 use crate::journal::Journal;
 use crate::lock::{Lock, Locking};
 use crate::secret::Secret;
@@ -62,7 +62,7 @@ pub async fn run(config: &Config, ui: &Ui) -> Result<Exit, RunError> {
     let mut record = Record::begin();
     let outcome = tokio::select! {
         outcome = attempt(config, &cloud, ui, &mut record) => outcome,
-        signal = interruption() => Err(signal),
+        signal = interrupted() => Err(signal),
     };
     if let (Err(error), Some(run)) = (&outcome, record.open_run()) {
         let stopped_by_hand = matches!(error, RunError::Interrupted(_));
@@ -76,15 +76,8 @@ pub async fn run(config: &Config, ui: &Ui) -> Result<Exit, RunError> {
     record.end(config, ui, outcome)
 }
 
-async fn interruption() -> RunError {
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => return RunError::Signals(error),
-    };
-    tokio::select! {
-        _ = interrupt.recv() => RunError::Interrupted("SIGINT"),
-        _ = terminate.recv() => RunError::Interrupted("SIGTERM"),
-    }
+async fn interrupted() -> RunError {
+    interruption().await.map_or_else(RunError::Signals, RunError::Interrupted)
 }
 
 async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -> Result<RunOutcome, RunError> {

@@ -9,7 +9,8 @@ use super::error::RunError;
 use super::open::{Turned, open};
 use crate::config::Config;
 use crate::engine::{BackupSummary, EngineError, LocalRepository, measure};
-use crate::gather::Origins;
+use crate::gather::{Origins, in_one_line};
+use crate::hashes;
 use crate::journal::Journal;
 use crate::secret::Secret;
 use crate::state::Current;
@@ -64,6 +65,10 @@ fn back_up(config: &Config, ui: &Ui, current: &Current, repository: &LocalReposi
         Err(error) => return Err(repository.diagnose(error)?.into()),
     };
     transfer.finish();
+    // What a drill compares with; a backup is as good without.
+    if let Err(error) = hashes::record(&config.state_dir, &mirror, &backup.snapshot) {
+        ui.warn(&in_one_line(&error));
+    }
     config.site().settle().map_err(|source| EngineError::Folder { action: "sync the mirror", path: mirror, source })?;
 
     let stock = Stock::take(repository)?;

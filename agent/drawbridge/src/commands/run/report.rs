@@ -10,6 +10,7 @@ use super::prepare::Prepared;
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::gather::{Gathered, SourceRecords, SourceState, Troubles, in_one_line};
+use crate::grades::{Grades, Passed};
 use crate::history::{LastRun, RunOutcome};
 use crate::stale::stale;
 use crate::ui::{Ui, human_bytes};
@@ -26,6 +27,7 @@ pub(super) struct Record {
     file_bytes: u64,
     declared: (u64, u64),
     open: bool,
+    uploaded: Option<Passed>,
 }
 
 impl Record {
@@ -42,7 +44,15 @@ impl Record {
             sources: Vec::new(),
             exit_code: Exit::Failed.code(),
         };
-        Self { last, records: SourceRecords::default(), files: 0, file_bytes: 0, declared: (0, 0), open: false }
+        Self {
+            last,
+            records: SourceRecords::default(),
+            files: 0,
+            file_bytes: 0,
+            declared: (0, 0),
+            open: false,
+            uploaded: None,
+        }
     }
 
     pub(super) fn gathered(&mut self, gathered: Gathered) {
@@ -66,6 +76,7 @@ impl Record {
     pub(super) fn crossed(&mut self) {
         (self.last.objects, self.last.bytes) = self.declared;
         self.open = false;
+        self.uploaded.get_or_insert_with(|| passed(&self.last, Timestamp::now()));
     }
 
     /// The stack doesn't wait for us any more.
@@ -100,14 +111,22 @@ impl Record {
         self.last.exit_code = exit.code();
         self.last.ended = Timestamp::now();
         let saved = self.last.save(&config.state_dir);
+        let is_verified = matches!(outcome, Ok(RunOutcome::Verified | RunOutcome::Stale { .. }));
+        let verified = is_verified.then(|| passed(&self.last, self.last.ended));
+        let graded = Grades::note_run(&config.state_dir, self.uploaded.take(), verified);
         if outcome.is_ok() || ui.is_json() {
             ui.result("run", &self.last, &Summary(&self));
         }
         // What went wrong first is what has to be said.
         outcome?;
         saved?;
+        graded?;
         Ok(exit)
     }
+}
+
+fn passed(run: &LastRun, at: Timestamp) -> Passed {
+    Passed { at, run: run.run.clone(), snapshot: run.snapshot.clone() }
 }
 
 /// A run that was verified has failed nevertheless for sources that are too old: what the vault holds of them is, too.

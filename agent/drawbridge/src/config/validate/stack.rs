@@ -1,4 +1,4 @@
-//! The `[stack]` table.
+//! The tables `[stack]` and `[vault]`.
 
 use std::path::Path;
 
@@ -31,6 +31,16 @@ pub(super) fn stack(raw: &read::Stack, base: &Path) -> Checked<Stack> {
         credentials_file: raw.credentials_file.as_ref().map(|written| resolve(base, written)).transpose()?,
         endpoint_url,
     })
+}
+
+/// Source: docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html.
+pub(super) fn bucket(written: &Spanned<String>) -> Checked<String> {
+    let name = written.get_ref();
+    let valid = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+    if !(3..=63).contains(&name.len()) || !name.bytes().all(valid) {
+        return fault(written, "bucket must be the name of the vault's bucket: 3 to 63 of a-z, 0-9, hyphens and dots");
+    }
+    Ok(name.clone())
 }
 
 fn cidr(written: &Spanned<String>) -> Checked<Ipv4Net> {
