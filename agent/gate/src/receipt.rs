@@ -1,7 +1,9 @@
 //! What the gate writes itself: that it listens, and what it stored.
 
 use bytes::Bytes;
-use drawbridge_wire::{BoxConfig, Ready, Receipt, ReceiptEntry, RunId, Sha256Digest, Timestamp, VaultRepository};
+use drawbridge_wire::{
+    BoxConfig, Ready, Receipt, ReceiptEntry, RunId, Sha256Digest, Timestamp, Unusual, VaultRepository,
+};
 
 /// The gate's version, as it signs with it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -19,6 +21,7 @@ pub(crate) struct Letterhead {
     repository: VaultRepository,
     manifest_sha256: Sha256Digest,
     opened_at: Timestamp,
+    unusual: Option<Unusual>,
 }
 
 impl Letterhead {
@@ -28,6 +31,7 @@ impl Letterhead {
             repository: config.repository.clone(),
             manifest_sha256: config.manifest_sha256,
             opened_at,
+            unusual: config.unusual,
         }
     }
 
@@ -44,6 +48,7 @@ impl Letterhead {
             version: VERSION.to_owned(),
             opened_at: self.opened_at,
             completed_at,
+            unusual: self.unusual,
             objects,
         };
         // A buffer that grows by doubling would need twice its size for a moment, up to 32 MiB.

@@ -29,7 +29,7 @@ pub trait Vault {
 }
 
 const LIST: &str = "s3:ListBucket";
-const HEAD: &str = "s3:HeadObject";
+pub(crate) const HEAD: &str = "s3:HeadObject";
 const GET: &str = "s3:GetObject";
 pub(crate) const PUT: &str = "s3:PutObject";
 

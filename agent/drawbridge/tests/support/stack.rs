@@ -234,6 +234,7 @@ impl TestStack {
             bytes: request.bytes,
             manifest_sha256: request.manifest_sha256,
             deadline,
+            unusual: None,
         };
         let gate = TestGate::open(&config, self.vault.clone()).await;
         let open = SessionAnswer::Open {
@@ -246,7 +247,7 @@ impl TestStack {
         state.current = Some((run.clone(), open));
         state.gate = Some(gate);
         let heartbeat_seconds = self.heartbeat_seconds;
-        Ok(Ok(json!(StartAnswer::Started { run, repository, deadline, heartbeat_seconds })))
+        Ok(Ok(json!(StartAnswer::Started { run, repository, deadline, heartbeat_seconds, unusual: None })))
     }
 
     fn session(&self, request: &SessionRequest) -> Invoked {

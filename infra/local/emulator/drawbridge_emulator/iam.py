@@ -2,7 +2,8 @@
 
 MiniStack checks one action on one resource a request. AWS checks several: RunInstances on each thing it touches, the
 role it passes, the tags it sets. The hook here lets `CHECKS` name them all; a request passes when every one does.
-Also repaired: policy variables such as `${aws:username}`, which MiniStack takes literally.
+Also repaired: policy variables such as `${aws:username}`, which MiniStack takes literally, and condition keys of puts that it
+doesn't know.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ _request: contextvars.ContextVar[Request | None] = contextvars.ContextVar("drawb
 def install() -> None:
     _substitute_policy_variables()
     _check_everything_a_request_touches()
+    _know_the_headers_of_puts()
     CHECKS["lambda"] = lambda request: _passed_role(request, {"CreateFunction20150331", "CreateFunction"}, "Role")
     CHECKS["states"] = lambda request: _passed_role(request, {"CreateStateMachine", "UpdateStateMachine"}, "roleArn")
     CHECKS["scheduler"] = lambda request: _passed_role(request, {"CreateSchedule", "UpdateSchedule"}, "RoleArn")
@@ -136,6 +138,31 @@ def _parameter_lists(request: Request) -> list[Check]:
     names = body.get("Names") or ([body["Path"]] if body.get("Path") else [])
     prefix = f"arn:aws:ssm:{request.region}:{request.account}:parameter/"
     return [Check(f"ssm:{request.action}", prefix + name.strip("/")) for name in names]
+
+
+_HEADERS_OF_PUTS = (
+    "if-none-match",
+    "x-amz-storage-class",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-website-redirect-location",
+)
+"""Condition keys of s3:PutObject beyond MiniStack's, each named like its header.
+Source: Service Authorization Reference, "Condition keys for Amazon S3"."""
+
+
+def _know_the_headers_of_puts() -> None:
+    context_of = iam_actions.s3_service_context
+
+    def with_headers(
+        iam_action: str, query_params: Any, path: str = "", headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        context = dict(context_of(iam_action, query_params, path, headers))
+        if iam_action == "s3:PutObject":
+            given = {name.lower(): value for name, value in (headers or {}).items()}
+            context.update({f"s3:{name}": given[name] for name in _HEADERS_OF_PUTS if given.get(name)})
+        return context
+
+    iam_actions.s3_service_context = with_headers
 
 
 def _json(body: bytes) -> dict[str, Any]:

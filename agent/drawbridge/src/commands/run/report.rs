@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use drawbridge_wire::{RunId, Timestamp};
+use drawbridge_wire::{RunId, Timestamp, Unusual};
 use jiff::tz::TimeZone;
 
 use super::error::RunError;
@@ -16,6 +16,16 @@ use crate::ui::{Ui, human_bytes};
 
 /// How many digits of a snapshot's id people need.
 const SHORT_ID: usize = 8;
+
+/// What is said of a run that the stack let through and flagged: it declared far more bytes than usual.
+pub(super) fn far_more(declared: u64, Unusual { usual_bytes }: Unusual) -> String {
+    let (times, declared) = (declared / usual_bytes.max(1), human_bytes(declared));
+    format!(
+        "this run carries {times} times the usual: {declared} where {} are usual; it goes on, and the operator is told. If nobody \
+         expects that, `drawbridge diff` shows what has changed",
+        human_bytes(usual_bytes)
+    )
+}
 
 /// A run as far as it has come.
 #[derive(Debug)]
