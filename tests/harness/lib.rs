@@ -8,6 +8,7 @@
 )]
 
 mod agent;
+mod audit;
 mod open_run;
 mod operator;
 mod restic;
@@ -15,8 +16,9 @@ mod rig;
 mod run;
 
 pub use agent::{Agent, Finished, program};
+pub use audit::{Key, Tried, WholeVault};
 pub use drawbridge_peers::need;
 pub use open_run::{Forward, OpenRun, digest, invoke};
-pub use operator::{GateProcess, Inbox};
+pub use operator::{GateProcess, Held, Inbox};
 pub use rig::{Rig, user_data_of};
 pub use run::{Execution, wait_until};

@@ -62,6 +62,10 @@ class Request:
     body: bytes
     region: str
     account: str
+    resource: str = "*"
+    """What MiniStack takes the request to be about."""
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    """By their names in lower case."""
 
 
 CHECKS: dict[str, Callable[[Request], Iterable[Check]]] = {}
@@ -78,6 +82,7 @@ def install() -> None:
     CHECKS["states"] = lambda request: _passed_role(request, {"CreateStateMachine", "UpdateStateMachine"}, "roleArn")
     CHECKS["scheduler"] = lambda request: _passed_role(request, {"CreateSchedule", "UpdateSchedule"}, "RoleArn")
     CHECKS["ssm"] = _parameter_lists
+    CHECKS["s3"] = _what_a_put_sets
 
 
 def pass_role(role_arn: str, service: str) -> Check:
@@ -91,8 +96,10 @@ def _check_everything_a_request_touches() -> None:
     def extract_and_note(
         service: str, method: str, path: str, headers: Any, body: bytes, params: Any, region: str, account: str
     ) -> str:
-        _request.set(Request(service, "", params, body, region, account))
-        return extract(service, method, path, headers, body, params, region, account)
+        resource = extract(service, method, path, headers, body, params, region, account)
+        given = {str(name).lower(): value for name, value in (headers or {}).items()}
+        _request.set(Request(service, "", params, body, region, account, resource, given))
+        return resource
 
     def enforce_all(
         access_key_id: str,
@@ -138,6 +145,25 @@ def _parameter_lists(request: Request) -> list[Check]:
     names = body.get("Names") or ([body["Path"]] if body.get("Path") else [])
     prefix = f"arn:aws:ssm:{request.region}:{request.account}:parameter/"
     return [Check(f"ssm:{request.action}", prefix + name.strip("/")) for name in names]
+
+
+_ACTIONS_OF_HEADERS = {
+    "x-amz-object-lock-mode": "s3:PutObjectRetention",
+    "x-amz-object-lock-retain-until-date": "s3:PutObjectRetention",
+    "x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
+    "x-amz-tagging": "s3:PutObjectTagging",
+    "x-amz-acl": "s3:PutObjectAcl",
+    "x-amz-grant-": "s3:PutObjectAcl",
+}
+"""What a put needs besides s3:PutObject, by the beginning of a header.
+Source: S3 API reference, "PutObject", "Permissions"."""
+
+
+def _what_a_put_sets(request: Request) -> list[Check]:
+    if request.action != "PutObject":
+        return []
+    beginnings = [name for name in _ACTIONS_OF_HEADERS if any(header.startswith(name) for header in request.headers)]
+    return [Check(action, request.resource) for action in sorted({_ACTIONS_OF_HEADERS[name] for name in beginnings})]
 
 
 _HEADERS_OF_PUTS = (
