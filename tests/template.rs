@@ -52,6 +52,9 @@ fn an_event_that_destroy_fails_at_is_tried_three_times_within_the_hour() {
     assert_eq!(invocations["MaximumEventAgeInSeconds"], 3600);
 }
 
+/// One of a retention's two numbers.
+type Days = fn(Retention) -> u32;
+
 #[test]
 fn every_cell_of_the_retention_tables_is_what_the_domain_derives() {
     let template = template();
@@ -59,7 +62,6 @@ fn every_cell_of_the_retention_tables_is_what_the_domain_derives() {
     assert_eq!(serde_yaml_ng::from_value::<Vec<u32>>(allowed("PromisedDays")).unwrap(), PROMISES);
     let lengths: Vec<String> = serde_yaml_ng::from_value(allowed("Generation")).unwrap();
     assert_eq!(lengths, GenerationLength::ALL.map(|length| length.to_string()));
-    type Days = fn(Retention) -> u32;
     let tables: [(&str, Days); 2] = [("LockDays", |of| of.lock_days), ("ExpireDays", |of| of.expire_days)];
     for (table, days) in tables {
         let cells: BTreeMap<String, BTreeMap<String, u32>> =

@@ -145,7 +145,13 @@ async fn in_every_state_of_a_run_the_box_only_adds_and_the_agent_does_nothing() 
     tokio::task::block_in_place(|| audit.nothing_but_additions("after a good run"));
 
     rig.without_readiness();
-    ask_for_a_run(&rig).await;
+    let run = ask_for_a_run(&rig).await;
+    // Its last word until the run goes on.
+    wait_until(60, "the box says that it is ready", async || {
+        let said = rig.versions(&format!("runs/{run}/ready/")).await;
+        if said.is_empty() { Err("nothing".to_owned()) } else { Ok(()) }
+    })
+    .await;
     let waiting = while_in(&rig, "ProvisionJumpBox", || audit.nothing_but_additions("waiting for the box")).await;
     rig.clients().sfn.stop_execution().execution_arn(&waiting.arn).send().await.unwrap();
     rig.nothing_is_left_within(60).await;

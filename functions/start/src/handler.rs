@@ -145,6 +145,7 @@ mod tests {
                 "DRAWBRIDGE_ALLOWED_CIDR" => "0.0.0.0/0",
                 "DRAWBRIDGE_GENERATION" => "month",
                 "DRAWBRIDGE_HEARTBEAT_SECONDS" => "60",
+                "DRAWBRIDGE_MAX_BYTES" => "100000000",
                 _ => "900",
             };
             Some(value.to_owned())

@@ -181,6 +181,13 @@ mod tests {
     use super::*;
     use crate::gather::{GatherSummary, SourceOutcome};
 
+    #[test]
+    fn what_carries_far_more_says_how_much_and_how_much_is_usual() {
+        let said = far_more(14 << 30, Unusual { usual_bytes: 1 << 30 });
+        assert!(said.contains("14 times the usual: 14.00 GiB where 1.00 GiB are usual"), "{said}");
+        assert!(far_more(20 << 20, Unusual { usual_bytes: 0 }).contains("20.00 MiB where 0 B are usual"));
+    }
+
     /// How a verified run ends with a source that may be a day old, and was last complete at `complete`.
     fn ended(complete: Option<&str>) -> (Exit, LastRun) {
         let dir = tempfile::tempdir().unwrap();
