@@ -82,6 +82,7 @@ fn what_the_states_send_is_what_the_functions_parse() {
         bytes: 1,
         manifest_sha256: digest,
         window_seconds: 60,
+        unusual: Some(wire::Unusual { usual_bytes: 1 }),
     };
     let text = machine().to_string();
     for (field, _) in text.match_indices("$states.context.Execution.Input.") {
@@ -117,9 +118,6 @@ fn the_defaults_keep_their_promises() {
         default("HeartbeatSeconds") * 2 < default("WindowBaseSeconds"),
         "a heartbeat fits the shortest window twice"
     );
-    assert_eq!(template["Parameters"]["Generation"]["Default"], "month");
-    assert!(default("LockDays") >= 31 + default("PromisedDays"), "the last snapshot of a month is locked long enough");
-    assert!(default("ExpireDays") > default("LockDays"), "nothing expires while it is locked");
     assert_eq!(template["Parameters"]["Platform"]["Default"], "aws", "it deploys on AWS as it is");
 }
 
@@ -149,7 +147,12 @@ fn the_vault_denies_what_nobody_may() {
     let template = template();
     let policy = &template["Resources"]["VaultPolicy"]["Properties"]["PolicyDocument"]["Statement"];
     let deny = |sid: &str| {
-        let statement = policy.as_sequence().unwrap().iter().find(|statement| statement["Sid"] == sid);
+        // Behind a condition, what holds on AWS is the first of two.
+        let on_aws = |statement: &'_ Yaml| match statement {
+            Yaml::Tagged(condition) => condition.value[1].clone(),
+            plain => plain.clone(),
+        };
+        let statement = policy.as_sequence().unwrap().iter().map(on_aws).find(|statement| statement["Sid"] == sid);
         let statement = statement.unwrap_or_else(|| panic!("no statement {sid}"));
         assert_eq!(statement["Effect"], "Deny", "{sid}");
         statement
@@ -160,7 +163,10 @@ fn the_vault_denies_what_nobody_may() {
     let endpoint = deny("TheBoxPutsOnlyThroughTheEndpoint");
     assert!(endpoint["Condition"]["StringNotEquals"].get("aws:SourceVpce").is_some());
     assert!(endpoint["Principal"].get("AWS").is_some(), "a Deny for everybody would lock everybody out");
-    assert_eq!(deny("TheBoxNeverOverwrites")["Condition"]["Null"]["s3:if-none-match"], "true");
+    let overwrites = deny("TheBoxNeverOverwrites");
+    assert_eq!(overwrites["Condition"]["Null"]["s3:if-none-match"], "true");
+    let exempt = "s3:ObjectCreationOperation would let the parts of a multipart upload pass";
+    assert_eq!(overwrites["Condition"].as_mapping().unwrap().len(), 1, "{exempt}");
     let block = &template["Resources"]["Vault"]["Properties"]["PublicAccessBlockConfiguration"];
     for setting in ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"] {
         assert_eq!(block[setting], true, "{setting}");
@@ -209,7 +215,7 @@ fn nothing_that_tells_of_an_end_is_dropped_in_silence() {
     let destroy = &resources["DestroyFunction"]["Properties"];
     let of_rule = |rule: &str| &resources[rule]["Properties"]["Targets"][0];
     let events = ["RunEndedBadly", "Sweep"].map(|event| &destroy["Events"][event]["Properties"]);
-    for delivery in events.into_iter().chain(["FailedRule", "NoticeRule"].map(of_rule)) {
+    for delivery in events.into_iter().chain(["FailedRule", "NoticeRule", "UnusualRule"].map(of_rule)) {
         let dead_letters = delivery["DeadLetterConfig"]["Arn"].clone();
         assert!(format!("{dead_letters:?}").contains("Undelivered.Arn"), "{delivery:?}");
         for bound in ["MaximumRetryAttempts", "MaximumEventAgeInSeconds"] {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use drawbridge_tests::{Execution, Rig};
+use serde_json::json;
 
 /// A first good run, and then a file more to back up. Answers a pack of the first run's, which no index forgets.
 async fn an_old_pack(rig: &Rig) -> String {
@@ -67,7 +68,7 @@ async fn a_pack_that_expired_is_missed_by_the_next_run_and_carried_again_by_the_
 }
 
 #[tokio::test]
-async fn other_bytes_under_a_packs_name_are_never_good_and_never_replaced() {
+async fn other_bytes_under_a_packs_name_are_never_good_and_never_replaced_and_a_new_repository_begins() {
     let rig = Rig::up().await;
     let pack = an_old_pack(&rig).await;
     let (s3, vault) = (&rig.clients().s3, &rig.stack().vault);
@@ -78,8 +79,36 @@ async fn other_bytes_under_a_packs_name_are_never_good_and_never_replaced() {
     let planted = rig.versions(&pack).await;
     assert_eq!(planted.len(), 2);
 
-    for _ in 0..2 {
-        a_bad_run(&rig, "0 missing, 1 wrong, 0 unlocked").await;
-    }
+    let bad = a_bad_run(&rig, "0 missing, 1 wrong, 0 unlocked").await;
     assert_eq!(rig.versions(&pack).await, planted, "the right bytes are still there, as an older version");
+
+    // Nothing that crosses mends that.
+    rig.agent().run(&["run"]).await.expect(0);
+    let anew = rig.latest_execution().await;
+    assert_eq!(anew.status, "SUCCEEDED", "{anew:?}");
+    assert_ne!(anew.repository(), bad.repository());
+    rig.restores_from_the_vault(&anew, "anew").await;
+}
+
+#[tokio::test]
+async fn a_gate_that_lifecycle_might_hide_while_a_box_boots_is_put_anew_and_any_other_is_left_alone() {
+    let rig = Rig::up().await;
+    rig.agent().run(&["run"]).await.expect(0);
+    rig.agent().run(&["run"]).await.expect(0);
+    let gate = rig.versions("artifacts/").await;
+    assert_eq!(gate.len(), 1, "the second run uses the first one's: {gate:?}");
+
+    // As if objects were hidden a day after they were put: any gate is about to go.
+    let provision = json!({"FunctionName": rig.stack().functions.provision});
+    let configuration = rig.call("lambda", "get_function_configuration", provision.clone());
+    let mut change = provision;
+    change["Environment"] = configuration["Environment"].clone();
+    assert_eq!(change["Environment"]["Variables"]["DRAWBRIDGE_EXPIRE_DAYS"], "124", "as for a month and 90 days");
+    change["Environment"]["Variables"]["DRAWBRIDGE_EXPIRE_DAYS"] = "1".into();
+    rig.call("lambda", "update_function_configuration", change);
+    rig.agent().run(&["run"]).await.expect(0);
+    let renewed = rig.versions("artifacts/").await;
+    assert!(renewed.is_superset(&gate) && renewed.len() == 2, "{renewed:?}");
+    let keys: std::collections::BTreeSet<_> = renewed.iter().map(|(key, _)| key).collect();
+    assert_eq!(keys.len(), 1, "the same program in a new version");
 }

@@ -144,3 +144,41 @@ async fn what_cannot_even_be_delivered_raises_the_alarm_and_is_kept() {
     let event: Value = serde_json::from_str(kept["Messages"][0]["Body"].as_str().unwrap()).unwrap();
     assert_eq!((&event["detail"]["name"], &event["detail"]["status"]), (&json!(open.run), &json!("ABORTED")));
 }
+
+/// Bytes that don't compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 7_u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    std::iter::repeat_with(&mut next).flatten().take(length).collect()
+}
+
+#[tokio::test]
+async fn a_run_of_many_times_the_usual_goes_on_and_agent_receipt_and_topic_say_so() {
+    let rig = Rig::up().await;
+    let mut inbox = Inbox::open(&rig);
+    for night in 0..4 {
+        std::fs::write(rig.source().join("hosts"), format!("127.0.0.{night} localhost\n")).unwrap();
+        let quiet = rig.agent().run(&["run"]).await.expect(0);
+        assert!(!quiet.stderr.contains("the usual"), "{}", quiet.stderr);
+    }
+    std::fs::write(rig.source().join("disk"), noise(11 << 20)).unwrap();
+    let told = rig.agent().run(&["run"]).await.expect(0);
+    assert!(told.stderr.contains("times the usual: 11."), "{}", told.stderr);
+
+    let run = rig.latest_execution().await;
+    assert_eq!(run.status, "SUCCEEDED", "it goes on: {run:?}");
+    let usual = run.input["unusual"]["usual_bytes"].as_u64().unwrap();
+    assert!((100..100_000).contains(&usual), "{usual} bytes, as the quiet nights had");
+    let receipt = rig.clients().s3.get_object().bucket(&rig.stack().vault);
+    let receipt = receipt.key(format!("runs/{}/receipt.json", run.name)).send().await.unwrap();
+    let receipt: Value = serde_json::from_slice(&receipt.body.collect().await.unwrap().to_vec()).unwrap();
+    assert_eq!(receipt["unusual"]["usual_bytes"], usual);
+    let said = inbox.hears(&["has begun and declares at least ten times", &run.name], SOON).await;
+    serde_json::from_str::<String>(&said).unwrap();
+    assert_eq!(inbox.everything().len(), 1, "one message, and none of the quiet nights");
+}

@@ -58,6 +58,7 @@ impl Machine {
             bytes: 1,
             manifest_sha256: digest(b""),
             deadline: now,
+            unusual: None,
         }
     }
 

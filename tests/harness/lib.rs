@@ -8,6 +8,7 @@
 )]
 
 mod agent;
+mod audit;
 mod dice;
 mod open_run;
 mod operator;
@@ -16,9 +17,10 @@ mod rig;
 mod run;
 
 pub use agent::{Agent, Finished, program};
+pub use audit::{Key, Tried, WholeVault};
 pub use dice::Dice;
 pub use drawbridge_peers::need;
 pub use open_run::{Forward, OpenRun, digest, invoke};
-pub use operator::{GateProcess, Inbox};
+pub use operator::{GateProcess, Held, Inbox};
 pub use rig::{Rig, user_data_of};
 pub use run::{Execution, wait_until};

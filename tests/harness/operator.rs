@@ -42,19 +42,37 @@ impl Rig {
         self.call("events", "disable_rule", json!({"Name": ours[0]}));
     }
 
+    /// Keeps a run waiting for its box: `ready` may not pass the box's word on.
+    pub fn without_readiness(&self) {
+        self.deny("ReadyFunctionRole", "states:SendTaskSuccess");
+    }
+
+    /// Gives back what [`Rig::without_readiness`] took.
+    pub fn with_readiness_again(&self) {
+        self.deny_no_more("ReadyFunctionRole");
+    }
+
     /// Takes away every means of ours to terminate a box: `destroy` may not, whoever calls it.
     pub fn without_terminations(&self) {
-        let deny = json!({"Version": "2012-10-17", "Statement": [
-            {"Effect": "Deny", "Action": "ec2:TerminateInstances", "Resource": "*"},
-        ]});
-        let role = self.role_name("DestroyFunctionRole");
-        let policy = json!({"RoleName": role, "PolicyName": "broken", "PolicyDocument": deny.to_string()});
-        self.call("iam", "put_role_policy", policy);
+        self.deny("DestroyFunctionRole", "ec2:TerminateInstances");
     }
 
     /// Gives back what [`Rig::without_terminations`] took.
     pub fn with_terminations_again(&self) {
-        let role = self.role_name("DestroyFunctionRole");
+        self.deny_no_more("DestroyFunctionRole");
+    }
+
+    fn deny(&self, role: &str, action: &str) {
+        let deny = json!({"Version": "2012-10-17", "Statement": [
+            {"Effect": "Deny", "Action": action, "Resource": "*"},
+        ]});
+        let role = self.role_name(role);
+        let policy = json!({"RoleName": role, "PolicyName": "broken", "PolicyDocument": deny.to_string()});
+        self.call("iam", "put_role_policy", policy);
+    }
+
+    fn deny_no_more(&self, role: &str) {
+        let role = self.role_name(role);
         self.call("iam", "delete_role_policy", json!({"RoleName": role, "PolicyName": "broken"}));
     }
 
@@ -67,6 +85,23 @@ impl Rig {
         (*role).to_owned()
     }
 
+    /// Holds a function that has been invoked before: its process, which waits for the next invocation, stops.
+    pub fn hold(&self, role: &str) -> Held {
+        let function = format!("AWS_LAMBDA_FUNCTION_NAME=drawbridge-{}-{role}", self.stack().site);
+        let endpoint = format!("AWS_ENDPOINT_URL={}", self.stack().endpoint_url);
+        let is_it = |pid: &i32| {
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let variables: Vec<_> = environment.split(|byte| *byte == 0).collect();
+            [&function, &endpoint].iter().all(|wanted| variables.contains(&wanted.as_bytes()))
+        };
+        let ids =
+            std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let pids: Vec<Pid> = ids.filter(is_it).filter_map(Pid::from_raw).collect();
+        assert!(!pids.is_empty(), "no process of {role} waits");
+        pids.iter().for_each(|pid| kill_process(*pid, Signal::STOP).unwrap());
+        Held(pids)
+    }
+
     /// The gate's process on the one machine that runs in place of a box.
     pub fn gate(&self) -> GateProcess {
         let room = format!("DRAWBRIDGE_MACHINES={}", self.folder().join("stack/machines").display());
@@ -75,6 +110,19 @@ impl Rig {
         let gates: Vec<_> = processes.filter_map(|pid| GateProcess::of(pid.parse().ok()?, &room)).collect();
         let [gate] = gates.as_slice() else { panic!("gates: {gates:?}") };
         gate.clone()
+    }
+}
+
+/// A function that doesn't go on; it does when this is dropped.
+#[derive(Debug)]
+pub struct Held(Vec<Pid>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // It may have come to its timeout.
+            let _gone = kill_process(*pid, Signal::CONT);
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use drawbridge_local::{
     AgentFiles, Clients, Credentials, Interpreter, LocalStack, Requirements, Source, StackDescription, UpOptions,
     Workspace, interpreter,
 };
-use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{Agent, Execution, wait_until};
@@ -107,13 +106,10 @@ impl Rig {
         Clients::new(self.stack(), &self.stack().agent.credentials).await
     }
 
-    /// Clients that act as one of the stack's roles. The operator lets itself in for that; on AWS it could too.
+    /// Clients that act as one of the stack's roles.
     pub async fn role_clients(&self, role: &str) -> Clients {
-        let answer: Value = serde_json::from_str(&self.operators_script("assume_role.py", role)).unwrap();
-        let text = |name: &str| answer[name].as_str().unwrap().to_owned();
-        let credentials =
-            Credentials { access_key_id: text("AccessKeyId"), secret_access_key: text("SecretAccessKey") };
-        Clients::with_session(self.stack(), &credentials, Some(text("SessionToken"))).await
+        let key = self.roles_key(role);
+        Clients::with_session(self.stack(), &key.credentials, key.session_token).await
     }
 
     /// Everything that the functions have logged, each line behind its log group.

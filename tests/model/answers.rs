@@ -47,6 +47,7 @@ pub(crate) fn input() -> Value {
         bytes: u64::MAX,
         manifest_sha256: wire::Sha256Digest::from_bytes([255; 32]),
         window_seconds: u32::MAX,
+        unusual: Some(wire::Unusual { usual_bytes: u64::MAX }),
     };
     serde_json::to_value(input).unwrap()
 }

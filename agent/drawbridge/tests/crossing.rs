@@ -96,6 +96,7 @@ impl Run {
             bytes,
             manifest_sha256: Sha256Digest::from_bytes(Sha256::digest(self.manifest_bytes()).into()),
             deadline,
+            unusual: None,
         };
         TestGate::open(&config, self.vault.clone()).await
     }

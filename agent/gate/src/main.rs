@@ -11,10 +11,10 @@ use clap::Parser;
 use drawbridge_gate::machine::Machine;
 use drawbridge_gate::storage::S3Vault;
 use drawbridge_gate::{Ending, build};
-use drawbridge_wire::BoxConfig;
+use drawbridge_wire::{BoxConfig, Unusual};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{Instrument as _, error, info, info_span};
+use tracing::{Instrument as _, error, info, info_span, warn};
 use tracing_subscriber::EnvFilter;
 
 /// Fixed, not read from the environment: below `info` the libraries print headers and packets.
@@ -78,6 +78,9 @@ async fn open(config: &BoxConfig) -> anyhow::Result<Ending> {
         address = %machine.address, port = config.port, instance = %machine.instance,
         host_key = %application.host_key().fingerprint(), deadline = %config.deadline, "gate is open"
     );
+    if let Some(Unusual { usual_bytes }) = config.unusual {
+        warn!(declared_bytes = config.bytes, usual_bytes, "this run carries far more than the site's runs usually do");
+    }
     let shutdown = async {
         terminate.recv().await;
     };

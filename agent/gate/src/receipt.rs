@@ -1,7 +1,9 @@
 //! What the gate writes itself: that it listens, and what it stored.
 
 use bytes::Bytes;
-use drawbridge_wire::{BoxConfig, Ready, Receipt, ReceiptEntry, RunId, Sha256Digest, Timestamp, VaultRepository};
+use drawbridge_wire::{
+    BoxConfig, Ready, Receipt, ReceiptEntry, RunId, Sha256Digest, Timestamp, Unusual, VaultRepository,
+};
 
 use crate::tally::Tally;
 
@@ -24,6 +26,7 @@ pub(crate) struct Letterhead {
     repository: VaultRepository,
     manifest_sha256: Sha256Digest,
     opened_at: Timestamp,
+    unusual: Option<Unusual>,
 }
 
 impl Letterhead {
@@ -33,6 +36,7 @@ impl Letterhead {
             repository: config.repository.clone(),
             manifest_sha256: config.manifest_sha256,
             opened_at,
+            unusual: config.unusual,
         }
     }
 
@@ -50,6 +54,7 @@ impl Letterhead {
             version: VERSION.to_owned(),
             opened_at: self.opened_at,
             completed_at,
+            unusual: self.unusual,
             checks: tally.lines(&objects),
             objects,
         };

@@ -5,6 +5,8 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use drawbridge_wire::{Sha256Digest, Timestamp, artifact_key};
 
+use crate::convert::{field, timestamp};
+use crate::inspection::HEAD;
 use crate::vault::{PUT, base64_of};
 use crate::{Aws, AwsError, Kind};
 
@@ -18,8 +20,15 @@ const PRESIGN: &str = "s3:GetObject (presigned)";
 
 /// Programs that a box fetches at boot.
 pub trait Artifacts {
-    /// Puts a program where its hash says, unless it is there.
-    async fn deposit(&self, bucket: &str, program: Bytes, sha256: &Sha256Digest) -> Result<(), AwsError>;
+    /// Puts a program where its hash says, unless one is there that was put at `renew_before` or later. An older one gets a
+    /// new version in front of it, since lifecycle might hide it before a box has fetched it.
+    async fn deposit(
+        &self,
+        bucket: &str,
+        program: Bytes,
+        sha256: &Sha256Digest,
+        renew_before: Timestamp,
+    ) -> Result<(), AwsError>;
 
     /// A GET of a program that anybody may make between `from` and `until`, an hour at most. With the same credentials
     /// the same words again, so that a repeated launch is the same launch.
@@ -33,28 +42,25 @@ pub trait Artifacts {
 }
 
 impl Artifacts for Aws {
-    async fn deposit(&self, bucket: &str, program: Bytes, sha256: &Sha256Digest) -> Result<(), AwsError> {
-        let mut conflicts = 0;
-        loop {
-            let request = self
-                .s3
-                .put_object()
-                .bucket(bucket)
-                .key(artifact_key(sha256))
-                .if_none_match("*")
-                .checksum_sha256(base64_of(sha256))
-                .content_type("application/octet-stream")
-                .body(ByteStream::from(program.clone()));
-            let error = match request.send().await {
-                Ok(_) => return Ok(()),
-                Err(error) => AwsError::sdk(PUT, error),
-            };
-            match error.kind() {
-                Kind::AlreadyExists => return Ok(()),
-                Kind::Conflict if conflicts < CONFLICTS => conflicts += 1,
-                _ => return Err(error),
-            }
+    async fn deposit(
+        &self,
+        bucket: &str,
+        program: Bytes,
+        sha256: &Sha256Digest,
+        renew_before: Timestamp,
+    ) -> Result<(), AwsError> {
+        match self.put_program(bucket, &program, sha256, Existing::Stays).await {
+            Err(error) if error.kind() == Kind::AlreadyExists => {}
+            done => return done,
         }
+        let head = self.s3.head_object().bucket(bucket).key(artifact_key(sha256)).send().await;
+        let head = head.map_err(|error| AwsError::sdk(HEAD, error))?;
+        let put_at = timestamp(HEAD, field(HEAD, "date", head.last_modified())?)?;
+        if put_at >= renew_before {
+            return Ok(());
+        }
+        tracing::info!(%sha256, %put_at, "the gate in the vault is about to expire and is put anew");
+        self.put_program(bucket, &program, sha256, Existing::GetsANewVersion).await
     }
 
     async fn presign(
@@ -69,6 +75,45 @@ impl Artifacts for Aws {
         let config = config.map_err(|error| AwsError::unreadable(PRESIGN, "no such period", error))?;
         let request = self.s3.get_object().bucket(bucket).key(artifact_key(sha256)).presigned(config).await;
         Ok(request.map_err(|error| AwsError::sdk(PRESIGN, error))?.uri().to_owned())
+    }
+}
+
+/// What becomes of an object that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Stays,
+    GetsANewVersion,
+}
+
+impl Aws {
+    /// Puts a program, and tries again while another put of the same object is on its way.
+    async fn put_program(
+        &self,
+        bucket: &str,
+        program: &Bytes,
+        sha256: &Sha256Digest,
+        existing: Existing,
+    ) -> Result<(), AwsError> {
+        let mut conflicts = 0;
+        loop {
+            let request = self
+                .s3
+                .put_object()
+                .bucket(bucket)
+                .key(artifact_key(sha256))
+                .set_if_none_match((existing == Existing::Stays).then(|| "*".to_owned()))
+                .checksum_sha256(base64_of(sha256))
+                .content_type("application/octet-stream")
+                .body(ByteStream::from(program.clone()));
+            let error = match request.send().await {
+                Ok(_) => return Ok(()),
+                Err(error) => AwsError::sdk(PUT, error),
+            };
+            match error.kind() {
+                Kind::Conflict if conflicts < CONFLICTS => conflicts += 1,
+                _ => return Err(error),
+            }
+        }
     }
 }
 

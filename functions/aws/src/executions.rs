@@ -19,6 +19,9 @@ pub trait Executions {
     /// Every execution that is running.
     async fn running(&self, state_machine: &str) -> Result<Vec<Listed>, AwsError>;
 
+    /// The last executions that succeeded, `count` at most, the newest first.
+    async fn succeeded(&self, state_machine: &str, count: u32) -> Result<Vec<Listed>, AwsError>;
+
     /// When at least the last `count` executions began, whatever became of them; the newest first, all if there are fewer.
     async fn begun(&self, state_machine: &str, count: u32) -> Result<Vec<Timestamp>, AwsError>;
 
@@ -49,6 +52,14 @@ impl Executions for Aws {
             running.extend(listed.map(|one| Listed { name: one.name, arn: one.execution_arn }));
         }
         Ok(running)
+    }
+
+    async fn succeeded(&self, state_machine: &str, count: u32) -> Result<Vec<Listed>, AwsError> {
+        let request =
+            self.sfn.list_executions().state_machine_arn(state_machine).status_filter(ExecutionStatus::Succeeded);
+        let page = request.max_results(i32::try_from(count).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE)).send().await;
+        let listed = page.map_err(|error| AwsError::sdk(LIST, error))?.executions.into_iter();
+        Ok(listed.map(|one| Listed { name: one.name, arn: one.execution_arn }).collect())
     }
 
     async fn begun(&self, state_machine: &str, count: u32) -> Result<Vec<Timestamp>, AwsError> {

@@ -25,7 +25,7 @@ pub trait Inspection {
 }
 
 const LIST: &str = "s3:ListBucketVersions";
-const HEAD: &str = "s3:HeadObject";
+pub(crate) const HEAD: &str = "s3:HeadObject";
 
 impl Inspection for Aws {
     async fn inspect(&self, bucket: &str, prefix: &str, each: &mut impl FnMut(String, Listed)) -> Result<(), AwsError> {

@@ -167,6 +167,8 @@ pub struct ProvisionSettings {
     pub boot_seconds: u32,
     /// The gate's program in this function's package.
     pub gate_program: PathBuf,
+    /// How many days after it was put lifecycle hides an object of the vault.
+    pub expire_days: u32,
 }
 
 impl ProvisionSettings {
@@ -197,6 +199,7 @@ impl ProvisionSettings {
             port: env.get(PORT)?,
             boot_seconds: env.get(BOOT)?,
             gate_program: PathBuf::from(env.text("LAMBDA_TASK_ROOT")?).join(GATE_PROGRAM),
+            expire_days: env.get("DRAWBRIDGE_EXPIRE_DAYS")?,
         })
     }
 }
@@ -325,6 +328,7 @@ mod tests {
                 GROUP => "sg-1",
                 PORT => "2222",
                 BOOT => "300",
+                "DRAWBRIDGE_EXPIRE_DAYS" => "124",
                 "LAMBDA_TASK_ROOT" => "/var/task",
                 _ => return None,
             };

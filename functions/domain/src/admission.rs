@@ -114,6 +114,8 @@ pub fn decide(
         bytes: request.bytes,
         manifest_sha256: request.manifest_sha256,
         window_seconds: limits.window.seconds_for(request.bytes),
+        // Only a run that really begins is weighed, by `usual`.
+        unusual: None,
     };
     if let Some(answer) = too_much(request, limits) {
         return Ok(Plan::Answer(answer));
@@ -151,6 +153,7 @@ pub fn started(
         repository: input.repository.clone(),
         deadline: deadline(started_at, limits.boot_seconds, input)?,
         heartbeat_seconds: limits.heartbeat_seconds,
+        unusual: input.unusual,
     })
 }
 
@@ -174,12 +177,13 @@ pub fn taken(open: &OpenRun, input: &RunInput, limits: &Limits) -> Result<StartA
 }
 
 /// Whether an open run came from the same request as `input`. Its key is made for one run, so another request has
-/// another one. Generation and window are the cloud's doing and may have turned in between.
+/// another one. Generation, window and what is usual are the cloud's doing and may have changed in between.
 fn is_same_request(open: &OpenRun, input: &RunInput) -> bool {
     open.input.as_ref().is_some_and(|theirs| {
         let cloud_made = RunInput {
             repository: VaultRepository::new(&input.repository.generation(), &theirs.repository.id()),
             window_seconds: input.window_seconds,
+            unusual: input.unusual,
             ..theirs.clone()
         };
         cloud_made == *input
@@ -215,6 +219,8 @@ fn too_much(request: &StartRequest, limits: &Limits) -> Option<StartAnswer> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
+    use drawbridge_wire::Unusual;
+
     use super::*;
 
     const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
@@ -329,7 +335,7 @@ mod tests {
     fn the_same_request_again_gets_its_open_run_again_even_in_the_next_slot_and_generation() {
         let open = [open_run(None), open_run(Some(start(&request()).input))];
         for now in ["2026-11-23T20:38:00Z", "2026-11-23T20:45:01Z", "2026-12-01T00:00:01Z"] {
-            let StartAnswer::Started { run, repository, deadline, heartbeat_seconds } =
+            let StartAnswer::Started { run, repository, deadline, heartbeat_seconds, .. } =
                 answer(&request(), &open, now.parse().unwrap())
             else {
                 panic!("not started at {now}")
@@ -337,6 +343,14 @@ mod tests {
             assert_eq!((run.as_str(), repository.as_str()), ("home-20261123T203000Z", "2026-11-0123456789abcdef"));
             assert_eq!((deadline.to_string().as_str(), heartbeat_seconds), ("2026-11-23T20:46:00Z", 45));
         }
+    }
+
+    #[test]
+    fn the_same_request_gets_its_run_again_whatever_has_become_usual_and_hears_what_was_so_when_it_began() {
+        let unusual = Some(Unusual { usual_bytes: 7 });
+        let open = [open_run(Some(RunInput { unusual, ..start(&request()).input }))];
+        let StartAnswer::Started { unusual: told, .. } = answer(&request(), &open, now()) else { panic!() };
+        assert_eq!(told, unusual);
     }
 
     #[test]

@@ -34,5 +34,6 @@ pub fn of_run(event: &ProvisionEvent, place: Place<'_>, deadline: Timestamp) -> 
         bytes: event.input.bytes,
         manifest_sha256: event.input.manifest_sha256,
         deadline,
+        unusual: event.input.unusual,
     }
 }

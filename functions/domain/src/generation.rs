@@ -1,5 +1,6 @@
 //! Generations: the periods whose backups share a repository, named by the cloud's clock in UTC.
 
+use std::fmt;
 use std::str::FromStr;
 
 use drawbridge_wire::{Generation, InvalidName, Timestamp};
@@ -22,20 +23,39 @@ pub enum GenerationLength {
 #[error("{0:?} is no length of a generation: expected month, quarter or year")]
 pub struct UnknownLength(String);
 
+impl fmt::Display for GenerationLength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Month => "month",
+            Self::Quarter => "quarter",
+            Self::Year => "year",
+        })
+    }
+}
+
 impl FromStr for GenerationLength {
     type Err = UnknownLength;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "month" => Ok(Self::Month),
-            "quarter" => Ok(Self::Quarter),
-            "year" => Ok(Self::Year),
-            _ => Err(UnknownLength(text.to_owned())),
-        }
+        let named = Self::ALL.into_iter().find(|length| length.to_string() == text);
+        named.ok_or_else(|| UnknownLength(text.to_owned()))
     }
 }
 
 impl GenerationLength {
+    /// Every length.
+    pub const ALL: [Self; 3] = [Self::Month, Self::Quarter, Self::Year];
+
+    /// The days of the longest generation of this length: a month of 31, the third or fourth quarter, a leap year.
+    #[must_use]
+    pub const fn longest_days(self) -> u32 {
+        match self {
+            Self::Month => 31,
+            Self::Quarter => 92,
+            Self::Year => 366,
+        }
+    }
+
     /// The generation of a moment.
     ///
     /// # Errors
@@ -57,6 +77,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const DAY: jiff::SignedDuration = jiff::SignedDuration::from_hours(24);
+
     fn named(length: GenerationLength, at: &str) -> String {
         length.holding(at.parse().unwrap()).unwrap().to_string()
     }
@@ -75,6 +97,23 @@ mod tests {
         for (month, quarter) in [(1, 1), (3, 1), (4, 2), (6, 2), (7, 3), (9, 3), (10, 4), (12, 4)] {
             let at = format!("2026-{month:02}-15T12:00:00Z");
             assert_eq!(named(GenerationLength::Quarter, &at), format!("2026-q{quarter}"));
+        }
+    }
+
+    #[test]
+    fn a_length_is_read_as_it_is_written() {
+        for length in GenerationLength::ALL {
+            assert_eq!(length.to_string().parse(), Ok(length));
+        }
+    }
+
+    #[test]
+    fn no_generation_of_eight_years_is_longer_than_the_longest_and_one_is_as_long() {
+        for length in GenerationLength::ALL {
+            let midnights = (0..8 * 366).map(|day| "2024-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + day * DAY);
+            let mut days = std::collections::BTreeMap::<String, u32>::new();
+            midnights.for_each(|at| *days.entry(length.holding(at).unwrap().to_string()).or_default() += 1);
+            assert_eq!(days.into_values().max(), Some(length.longest_days()), "{length}");
         }
     }
 

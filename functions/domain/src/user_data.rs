@@ -58,6 +58,7 @@ mod tests {
             bytes: 2,
             manifest_sha256: crate::hash::sha256(b"manifest"),
             deadline: "2026-11-23T21:00:00Z".parse().unwrap(),
+            unusual: None,
         }
     }
 

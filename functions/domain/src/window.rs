@@ -68,6 +68,7 @@ mod tests {
             bytes: 1,
             manifest_sha256: crate::hash::sha256(b""),
             window_seconds: 600,
+            unusual: None,
         };
         for started_at in ["2026-11-23T20:30:00.979159116Z", "2026-11-23T20:30:00.979Z", "2026-11-23T20:30:00Z"] {
             let deadline = deadline(started_at.parse().unwrap(), 300, &input).unwrap();

@@ -9,6 +9,7 @@ use drawbridge_aws::{
 use drawbridge_domain::box_config;
 use drawbridge_domain::hash::sha256;
 use drawbridge_domain::launch::check_open;
+use drawbridge_domain::retention::renew_before;
 use drawbridge_domain::tags::{self, Tags, is_of_run};
 use drawbridge_domain::{parameters, user_data, window};
 use drawbridge_wire::{InstanceId, ProvisionEvent, ProvisionRecord, RunId, Sha256Digest, Timestamp, ready_key};
@@ -96,7 +97,7 @@ where
     let record = keep_token(settings, aws, event, deadline).await?;
     rivals::make_way(settings, aws, looks, &event.run, clock()).await?;
     let tags = tags::of_run(&settings.site, &event.run, deadline);
-    let script = script(settings, gate, aws, event, deadline).await?;
+    let script = script(settings, gate, aws, event, deadline, clock()).await?;
     open_door(settings, aws, event, &tags).await?;
     let obtained = boxes::obtain(settings, aws, looks, &event.run, &script, &tags).await?;
     let instance = obtained.instance();
@@ -169,8 +170,10 @@ async fn script<A: Artifacts>(
     aws: &A,
     event: &ProvisionEvent,
     deadline: Timestamp,
+    now: Timestamp,
 ) -> Result<String, FunctionError> {
-    aws.deposit(&settings.vault, gate.program.clone(), &gate.sha256).await?;
+    let renew_before = renew_before(now, settings.expire_days).map_err(FunctionError::broken)?;
+    aws.deposit(&settings.vault, gate.program.clone(), &gate.sha256, renew_before).await?;
     let place = box_config::Place {
         gate_url: aws.presign(&settings.vault, &gate.sha256, event.started_at, deadline).await?,
         gate_sha256: gate.sha256,

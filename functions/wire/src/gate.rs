@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ObjectKind, ObjectName, RunId, Sha256Digest, VaultRepository};
+use crate::{ObjectKind, ObjectName, RunId, Sha256Digest, Unusual, VaultRepository};
 
 /// The one value in a box's user data. Anyone with DescribeInstanceAttribute can read it; it holds no secret and no
 /// task token.
@@ -34,6 +34,9 @@ pub struct BoxConfig {
     pub manifest_sha256: Sha256Digest,
     /// The gate exits at this moment.
     pub deadline: Timestamp,
+    /// Set when `bytes` are far more than usual; the gate says so in its log and in the receipt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusual: Option<Unusual>,
 }
 
 /// `runs/<run>/ready/<instance>.json`: the gate listens.
@@ -60,6 +63,9 @@ pub struct Receipt {
     pub opened_at: Timestamp,
     /// When the last declared object was stored.
     pub completed_at: Timestamp,
+    /// Set when the run declared far more bytes than is usual for its site.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusual: Option<Unusual>,
     /// What was checked, one line each, in the order of [`Check::ALL`].
     pub checks: Vec<CheckLine>,
     /// Every declared object, sorted by name.

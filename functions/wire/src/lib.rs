@@ -24,7 +24,7 @@ pub use names::{Generation, InstanceId, InvalidName, RepositoryId, RunId, Site, 
 pub use object::{MAX_PACK_BYTES, ObjectKind, ObjectName};
 pub use report::{Report, ReportAnswer, ReportRequest};
 pub use session::{Failure, SessionAnswer, SessionRequest};
-pub use start::{Ceiling, StartAnswer, StartRequest};
+pub use start::{Ceiling, StartAnswer, StartRequest, Unusual};
 pub use token::TaskToken;
 pub use vault::{
     artifact_key, defects_key, evidence_key, manifest_key, object_key, parse_manifest_key, parse_ready_key, ready_key,

@@ -41,6 +41,9 @@ pub enum StartAnswer {
         deadline: Timestamp,
         /// The longest silence, in seconds, before the run is given up.
         heartbeat_seconds: u32,
+        /// Set when it carries far more than the site's runs usually do. It is let through all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unusual: Option<Unusual>,
     },
     /// Another run is open.
     Busy {
@@ -75,6 +78,14 @@ pub enum StartAnswer {
         /// The one that has begun.
         generation: Generation,
     },
+}
+
+/// A run that declares far more bytes than is usual for its site, and what is. Not an error: somebody should look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unusual {
+    /// The bytes of a usual run: of a repository's first one, those of a whole repository.
+    pub usual_bytes: u64,
 }
 
 /// What can be too much.

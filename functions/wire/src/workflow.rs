@@ -7,10 +7,10 @@ use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{InstanceId, RunId, Sha256Digest, TaskToken, VaultRepository};
+use crate::{InstanceId, RunId, Sha256Digest, TaskToken, Unusual, VaultRepository};
 
-/// The input of an execution, made by `start`. The same request in the same slot makes the same input, which is what
-/// lets a repeated `StartExecution` succeed.
+/// The input of an execution, made by `start`. The same request in the same slot makes the same input, but for
+/// `unusual`, which hangs on what other runs have ended by then: `start` recognises its own open run by the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunInput {
@@ -28,6 +28,10 @@ pub struct RunInput {
     pub manifest_sha256: Sha256Digest,
     /// How long the bridge may be down for the upload, in seconds; computed from `bytes`.
     pub window_seconds: u32,
+    /// Set when `bytes` are far more than usual. The operator hears of it: a rule of the template looks for this field's
+    /// `usual_bytes` in the input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unusual: Option<Unusual>,
 }
 
 /// What the state ProvisionJumpBox hands to `provision`.

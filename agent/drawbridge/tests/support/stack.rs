@@ -237,6 +237,7 @@ impl TestStack {
             bytes: request.bytes,
             manifest_sha256: request.manifest_sha256,
             deadline,
+            unusual: None,
         };
         let gate = TestGate::open(&config, self.vault.clone()).await;
         let open = SessionAnswer::Open {
@@ -250,7 +251,7 @@ impl TestStack {
         state.gate = Some(gate);
         state.filed = Some(repository.clone());
         let heartbeat_seconds = self.heartbeat_seconds;
-        Ok(Ok(json!(StartAnswer::Started { run, repository, deadline, heartbeat_seconds })))
+        Ok(Ok(json!(StartAnswer::Started { run, repository, deadline, heartbeat_seconds, unusual: None })))
     }
 
     fn session(&self, request: &SessionRequest) -> Invoked {

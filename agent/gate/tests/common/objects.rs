@@ -117,6 +117,7 @@ pub fn config_for(manifest: &Manifest, public_key: &str, port: u16) -> BoxConfig
         bytes,
         manifest_sha256: sha256(&serde_json::to_vec(manifest).unwrap()),
         deadline,
+        unusual: None,
     }
 }
 

@@ -98,6 +98,10 @@ impl Executions for Cloud {
         unreachable!("destroy lists no executions")
     }
 
+    async fn succeeded(&self, _: &str, _: u32) -> Result<Vec<Listed>, AwsError> {
+        unreachable!("destroy lists no executions")
+    }
+
     async fn begun(&self, _: &str, _: u32) -> Result<Vec<Timestamp>, AwsError> {
         unreachable!("destroy counts no executions")
     }

@@ -109,6 +109,7 @@ mod tests {
             version: "1".to_owned(),
             opened_at: at,
             completed_at: at,
+            unusual: None,
             checks: Vec::new(),
             objects: manifest().crossing().map(entry).collect(),
         }

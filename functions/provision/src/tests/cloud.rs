@@ -78,6 +78,10 @@ impl Executions for Cloud {
         unreachable!("provision lists no executions")
     }
 
+    async fn succeeded(&self, _: &str, _: u32) -> Result<Vec<Listed>, AwsError> {
+        unreachable!("provision lists no executions")
+    }
+
     async fn begun(&self, _: &str, _: u32) -> Result<Vec<Timestamp>, AwsError> {
         unreachable!("provision counts no executions")
     }
@@ -98,7 +102,7 @@ impl Executions for Cloud {
 }
 
 impl Artifacts for Cloud {
-    async fn deposit(&self, _: &str, _: Bytes, _: &Sha256Digest) -> Result<(), AwsError> {
+    async fn deposit(&self, _: &str, _: Bytes, _: &Sha256Digest, _: Timestamp) -> Result<(), AwsError> {
         self.answer("s3:PutObject", || Ok(()))
     }
 
@@ -284,6 +288,7 @@ pub(super) fn settings() -> ProvisionSettings {
             "DRAWBRIDGE_SUBNETS" => "subnet-a=a,subnet-b=b",
             "DRAWBRIDGE_GATE_PORT" => "2222",
             "DRAWBRIDGE_BOOT_SECONDS" => "300",
+            "DRAWBRIDGE_EXPIRE_DAYS" => "124",
             _ => "some",
         };
         Some(value.to_owned())

@@ -1,4 +1,5 @@
 //! A world in which a function can be called: Lambda's runtime API and S3, as far as `verify` asks them.
+#![allow(unreachable_pub, reason = "shared by the tests of this folder")]
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -96,6 +97,7 @@ impl World {
             version: "1".to_owned(),
             opened_at: at,
             completed_at: at,
+            unusual: None,
             checks: Vec::new(),
             objects: Vec::new(),
         };

@@ -2,7 +2,8 @@
 
 MiniStack checks one action on one resource a request. AWS checks several: RunInstances on each thing it touches, the
 role it passes, the tags it sets. The hook here lets `CHECKS` name them all; a request passes when every one does.
-Also repaired: policy variables such as `${aws:username}`, which MiniStack takes literally.
+Also repaired: policy variables such as `${aws:username}`, which MiniStack takes literally, and condition keys of puts that it
+doesn't know.
 """
 
 from __future__ import annotations
@@ -61,6 +62,10 @@ class Request:
     body: bytes
     region: str
     account: str
+    resource: str = "*"
+    """What MiniStack takes the request to be about."""
+    headers: dict[str, str] = dataclasses.field(default_factory=dict)
+    """By their names in lower case."""
 
 
 CHECKS: dict[str, Callable[[Request], Iterable[Check]]] = {}
@@ -72,10 +77,12 @@ _request: contextvars.ContextVar[Request | None] = contextvars.ContextVar("drawb
 def install() -> None:
     _substitute_policy_variables()
     _check_everything_a_request_touches()
+    _know_the_headers_of_puts()
     CHECKS["lambda"] = lambda request: _passed_role(request, {"CreateFunction20150331", "CreateFunction"}, "Role")
     CHECKS["states"] = lambda request: _passed_role(request, {"CreateStateMachine", "UpdateStateMachine"}, "roleArn")
     CHECKS["scheduler"] = lambda request: _passed_role(request, {"CreateSchedule", "UpdateSchedule"}, "RoleArn")
     CHECKS["ssm"] = _parameter_lists
+    CHECKS["s3"] = _what_a_put_sets
 
 
 def pass_role(role_arn: str, service: str) -> Check:
@@ -89,8 +96,10 @@ def _check_everything_a_request_touches() -> None:
     def extract_and_note(
         service: str, method: str, path: str, headers: Any, body: bytes, params: Any, region: str, account: str
     ) -> str:
-        _request.set(Request(service, "", params, body, region, account))
-        return extract(service, method, path, headers, body, params, region, account)
+        resource = extract(service, method, path, headers, body, params, region, account)
+        given = {str(name).lower(): value for name, value in (headers or {}).items()}
+        _request.set(Request(service, "", params, body, region, account, resource, given))
+        return resource
 
     def enforce_all(
         access_key_id: str,
@@ -136,6 +145,50 @@ def _parameter_lists(request: Request) -> list[Check]:
     names = body.get("Names") or ([body["Path"]] if body.get("Path") else [])
     prefix = f"arn:aws:ssm:{request.region}:{request.account}:parameter/"
     return [Check(f"ssm:{request.action}", prefix + name.strip("/")) for name in names]
+
+
+_ACTIONS_OF_HEADERS = {
+    "x-amz-object-lock-mode": "s3:PutObjectRetention",
+    "x-amz-object-lock-retain-until-date": "s3:PutObjectRetention",
+    "x-amz-object-lock-legal-hold": "s3:PutObjectLegalHold",
+    "x-amz-tagging": "s3:PutObjectTagging",
+    "x-amz-acl": "s3:PutObjectAcl",
+    "x-amz-grant-": "s3:PutObjectAcl",
+}
+"""What a put needs besides s3:PutObject, by the beginning of a header.
+Source: S3 API reference, "PutObject", "Permissions"."""
+
+
+def _what_a_put_sets(request: Request) -> list[Check]:
+    if request.action != "PutObject":
+        return []
+    beginnings = [name for name in _ACTIONS_OF_HEADERS if any(header.startswith(name) for header in request.headers)]
+    return [Check(action, request.resource) for action in sorted({_ACTIONS_OF_HEADERS[name] for name in beginnings})]
+
+
+_HEADERS_OF_PUTS = (
+    "if-none-match",
+    "x-amz-storage-class",
+    "x-amz-server-side-encryption-customer-algorithm",
+    "x-amz-website-redirect-location",
+)
+"""Condition keys of s3:PutObject beyond MiniStack's, each named like its header.
+Source: Service Authorization Reference, "Condition keys for Amazon S3"."""
+
+
+def _know_the_headers_of_puts() -> None:
+    context_of = iam_actions.s3_service_context
+
+    def with_headers(
+        iam_action: str, query_params: Any, path: str = "", headers: dict[str, str] | None = None
+    ) -> dict[str, Any]:
+        context = dict(context_of(iam_action, query_params, path, headers))
+        if iam_action == "s3:PutObject":
+            given = {name.lower(): value for name, value in (headers or {}).items()}
+            context.update({f"s3:{name}": given[name] for name in _HEADERS_OF_PUTS if given.get(name)})
+        return context
+
+    iam_actions.s3_service_context = with_headers
 
 
 def _json(body: bytes) -> dict[str, Any]:

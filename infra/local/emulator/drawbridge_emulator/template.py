@@ -95,10 +95,11 @@ class Values:
 
     def __init__(self, source: dict[str, Any], values: dict[str, Any]) -> None:
         self._conditions = source.get("Conditions", {})
+        self._mappings = source.get("Mappings", {})
         self._values = values
 
     def of(self, node: Any) -> Any:
-        """Replaces Ref and If. What else there is, is not needed yet, and refused rather than passed on."""
+        """Replaces Ref, If and FindInMap. What else there is, is not needed yet, and refused rather than passed on."""
         if isinstance(node, list):
             return [self.of(item) for item in node]
         if not isinstance(node, dict):
@@ -108,9 +109,17 @@ class Values:
         if set(node) == {"Fn::If"}:
             name, then, otherwise = node["Fn::If"]
             return self.of(then if self.holds(self._conditions[name]) else otherwise)
+        if set(node) == {"Fn::FindInMap"}:
+            return self._cell(*(str(self.of(item)) for item in node["Fn::FindInMap"]))
         if any(key.startswith("Fn::") for key in node):
             raise ValueError(f"{node} is not resolved here")
         return {key: value for key, value in ((key, self.of(item)) for key, item in node.items()) if value is not None}
+
+    def _cell(self, table: str, row: str, column: str) -> Any:
+        try:
+            return self._mappings[table][row][column]
+        except KeyError as error:
+            raise ValueError(f"the template's table {table} has no cell {row}, {column}") from error
 
     def holds(self, condition: Any) -> bool:
         """Whether a condition is true."""

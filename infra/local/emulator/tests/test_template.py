@@ -6,6 +6,7 @@ import sys
 import tempfile
 import unittest
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -16,6 +17,8 @@ AWSTemplateFormatVersion: 2010-09-09
 Parameters:
   Count: { Type: Number, Default: 0 }
   Name: { Type: String }
+Mappings:
+  Days: { month: { "7": 40 } }
 Conditions:
   Some: !Not [!Equals [!Ref Count, 0]]
   Named: !And [!Condition Some, !Equals [!Ref Name, x]]
@@ -25,6 +28,7 @@ Resources:
     Properties:
       CodeUri: ../target/ship/f.zip
       Role: !GetAtt R.Arn
+      Days: !FindInMap [Days, !Ref Name, !Ref Count]
       Reserved: !If [Some, !Ref Count, !Ref "AWS::NoValue"]
 """
 
@@ -63,11 +67,18 @@ class Reading(unittest.TestCase):
         self.assertTrue(self.values(Count="2", Name="x").holds({"Condition": "Named"}))
         self.assertFalse(self.values(Count="2", Name="y").holds({"Condition": "Named"}))
 
+    def test_tables_are_looked_up(self) -> None:
+        days = self.properties["Days"]
+        self.assertEqual(self.values(Name="month", Count="7").of(days), 40)
+        self.assertEqual(self.values(Name="month", Count=7).of(days), 40)
+        with self.assertRaisesRegex(ValueError, "Days has no cell year, 7"):
+            self.values(Name="year", Count="7").of(days)
+
     def test_what_is_not_understood_is_refused(self) -> None:
         with self.assertRaises(ValueError):
             self.values().of({"Fn::Sub": "${Name}"})
 
-    def values(self, **values: str) -> template.Values:
+    def values(self, **values: Any) -> template.Values:
         return template.Values(self.template, values)
 
 

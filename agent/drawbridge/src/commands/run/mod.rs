@@ -93,7 +93,12 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
         record.prepared(&prepared);
         ui.stage("Asking for a bridge");
         match talk::start(cloud, &prepared, key.public(), config.stack.source_cidr).await? {
-            Start::Started { run, vault, heartbeat, deadline } => break (prepared, run, vault, heartbeat, deadline),
+            Start::Started { run, vault, heartbeat, deadline, unusual } => {
+                if let Some(unusual) = unusual {
+                    ui.warn(&report::far_more(prepared.manifest.declared().1, unusual));
+                }
+                break (prepared, run, vault, heartbeat, deadline);
+            }
             Start::Busy { run, until } => {
                 ui.warn(&format!("the run {run} is open, until {} at the latest", report::moment(until)));
                 return Ok(RunOutcome::Busy { until });

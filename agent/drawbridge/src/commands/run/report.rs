@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use drawbridge_wire::{RunId, Timestamp};
+use drawbridge_wire::{RunId, Timestamp, Unusual};
 use jiff::tz::TimeZone;
 
 use super::error::RunError;
@@ -17,6 +17,16 @@ use crate::ui::{Ui, human_bytes};
 
 /// How many digits of a snapshot's id people need.
 const SHORT_ID: usize = 8;
+
+/// What is said of a run that the stack let through and flagged: it declared far more bytes than usual.
+pub(super) fn far_more(declared: u64, Unusual { usual_bytes }: Unusual) -> String {
+    let (times, declared) = (declared / usual_bytes.max(1), human_bytes(declared));
+    format!(
+        "this run carries {times} times the usual: {declared} where {} are usual; it goes on, and the operator is told. If nobody \
+         expects that, `drawbridge diff` shows what has changed",
+        human_bytes(usual_bytes)
+    )
+}
 
 /// A run as far as it has come.
 #[derive(Debug)]
@@ -189,6 +199,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::gather::{GatherSummary, SourceOutcome};
+
+    #[test]
+    fn what_carries_far_more_says_how_much_and_how_much_is_usual() {
+        let said = far_more(14 << 30, Unusual { usual_bytes: 1 << 30 });
+        assert!(said.contains("14 times the usual: 14.00 GiB where 1.00 GiB are usual"), "{said}");
+        assert!(far_more(20 << 20, Unusual { usual_bytes: 0 }).contains("20.00 MiB where 0 B are usual"));
+    }
 
     /// How a verified run ends with a source that may be a day old, and was last complete at `complete`.
     fn ended(complete: Option<&str>) -> (Exit, LastRun) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use drawbridge_ssh::PublicKey;
 use drawbridge_wire::{
-    Defects, Generation, Report, ReportAnswer, RunId, SessionAnswer, StartAnswer, StartRequest, Timestamp, VERDICT_BAD,
-    VaultRepository, Verdict, VerdictSummary,
+    Defects, Generation, Report, ReportAnswer, RunId, SessionAnswer, StartAnswer, StartRequest, Timestamp, Unusual,
+    VERDICT_BAD, VaultRepository, Verdict, VerdictSummary,
 };
 use tokio::time::{Instant, sleep, timeout};
 
@@ -36,7 +36,7 @@ const END_WAIT: Duration = Duration::from_secs(60);
 /// What a request for a run came to.
 #[derive(Debug)]
 pub(super) enum Start {
-    Started { run: RunId, vault: VaultRepository, heartbeat: Duration, deadline: Timestamp },
+    Started { run: RunId, vault: VaultRepository, heartbeat: Duration, deadline: Timestamp, unusual: Option<Unusual> },
     Busy { run: RunId, until: Timestamp },
     TooSoon { retry_after: Timestamp },
     DailyLimit { allowed: u32, retry_after: Timestamp },
@@ -69,9 +69,9 @@ pub(super) async fn start(
         manifest_sha256: prepared.sha256,
     };
     Ok(match cloud.start(&request).await? {
-        StartAnswer::Started { run, repository, deadline, heartbeat_seconds } => {
+        StartAnswer::Started { run, repository, deadline, heartbeat_seconds, unusual } => {
             let heartbeat = Duration::from_secs(heartbeat_seconds.max(1).into());
-            Start::Started { run, vault: repository, heartbeat, deadline }
+            Start::Started { run, vault: repository, heartbeat, deadline, unusual }
         }
         StartAnswer::Busy { run, until } => Start::Busy { run, until },
         StartAnswer::TooSoon { retry_after } => Start::TooSoon { retry_after },
