@@ -4,7 +4,7 @@
 //! Sources: S3 user guide, "Lifecycle configuration elements" (days are counted from creation and rounded up to the next midnight
 //! UTC; a current version gets a delete marker, a noncurrent one is deleted its days after it became so) and "Object Lock" (the
 //! default retention counts from creation; a delete marker is no deletion, and lifecycle leaves a locked version alone).
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use std::collections::{BTreeMap, BTreeSet};
 

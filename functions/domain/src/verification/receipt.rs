@@ -70,7 +70,7 @@ fn crosses(manifest: &Manifest, name: ObjectName) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use drawbridge_wire::{ObjectKind, ReceiptEntry, StoreOutcome};
 
     use super::*;
@@ -142,7 +142,7 @@ mod tests {
                 it.objects.remove(index);
             });
             assert_eq!(lacking, Err(Disagreement::Lacks(*name)));
-            let resized = after(|it| it.objects.get_mut(index).unwrap().size += 1);
+            let resized = after(|it| it.objects[index].size += 1);
             assert!(matches!(resized, Err(Disagreement::Size { name: found, .. }) if found == *name));
         }
         for extra in [object("here", false), object("never declared", false)] {
