@@ -16,7 +16,7 @@ use drawbridge::stock::Stock;
 use drawbridge::ui::{Transfer, Ui};
 use drawbridge_gate::Ending;
 use drawbridge_ssh::{KeyPair, LinkError};
-use drawbridge_wire::{BoxConfig, Manifest, Sha256Digest, Timestamp, VaultRepository};
+use drawbridge_wire::{BoxConfig, Manifest, Sha256Digest, Timestamp, VaultRepository, object_key};
 use sha2::{Digest, Sha256};
 use support::restic::restic;
 use support::vault::{MemoryVault, TestGate};
@@ -246,7 +246,7 @@ async fn another_host_key_stops_at_once_and_nothing_crosses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_with_a_flipped_bit_is_refused_by_the_gate_with_its_reason() {
+async fn a_file_with_a_flipped_bit_is_refused_by_the_gate_and_named_as_damage() {
     let run = Run::new();
     let data = run.manifest.objects().iter().find(|object| object.size() > 500_000).unwrap();
     let path = run.stock.path(&data.name());
@@ -254,8 +254,9 @@ async fn a_file_with_a_flipped_bit_is_refused_by_the_gate_with_its_reason() {
     content[250_000] ^= 1;
     fs::write(&path, content).unwrap();
     let error = run.cross(&run.gate().await).await.unwrap_err();
-    let CrossError::Refused { what, status: 400, reason } = &error else { panic!("{error:?}") };
-    assert!(reason.contains("wrong hash") && *what == data.name().to_string(), "{error}");
+    let CrossError::Damaged { damage } = &error else { panic!("{error:?}") };
+    assert!(damage.contains(path.to_str().unwrap()) && damage.contains("not what was written"), "{error}");
+    assert!(run.vault.get(&object_key(&run.name, &data.name())).is_none(), "the gate took nothing of it");
     assert!(!run.journal().holds(data.name(), data.digest()));
 }
 
@@ -266,7 +267,8 @@ async fn a_file_that_changed_since_it_was_declared_stops_the_crossing() {
     let path = run.stock.path(&object.name());
     fs::write(&path, "short").unwrap();
     let error = run.cross(&run.gate().await).await.unwrap_err();
-    assert!(matches!(&error, CrossError::Local { path: named, .. } if *named == path), "{error:?}");
+    let CrossError::Damaged { damage } = &error else { panic!("{error:?}") };
+    assert!(damage.contains(path.to_str().unwrap()) && damage.contains("when it was declared"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
