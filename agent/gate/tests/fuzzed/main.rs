@@ -100,7 +100,11 @@ async fn ten_thousand_hostile_requests_store_nothing_undeclared_and_leave_the_ga
         tokio::spawn(lane(seed, visitor.clone(), Arc::clone(&plan), Arc::clone(&made), requests))
     });
     for lane in lanes.collect::<Vec<_>>() {
-        lane.await.unwrap();
+        if let Err(stopped) = lane.await {
+            let log = gate.log();
+            let last: Vec<&str> = log.lines().rev().take(20).collect();
+            panic!("{stopped}; the gate's last words, the last one first: {last:#?}");
+        }
     }
 
     let log = gate.log();

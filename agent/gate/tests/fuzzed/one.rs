@@ -113,9 +113,6 @@ fn body(dice: &mut Dice, aim: &Aim) -> Vec<u8> {
         4 => body = [head(dice, aim, &[]), aim.content.clone()].concat(),
         _ => {}
     }
-    if aim.withheld && body == aim.content {
-        body.push(0);
-    }
     body
 }
 

@@ -11,8 +11,6 @@ use super::dice::Dice;
 pub struct Aim {
     pub path: String,
     pub content: Vec<u8>,
-    /// It never comes as it should, so that the crossing isn't complete before the end.
-    pub withheld: bool,
 }
 
 pub struct Plan {
@@ -34,15 +32,16 @@ impl Plan {
         objects.push(old);
         let cargo = Cargo::of(objects);
         let last = cargo.objects.last().unwrap().name;
-        let aim = |object: &Object| Aim {
-            path: object.path(),
-            content: object.content.to_vec(),
-            withheld: object.name == last,
+        let aim = |object: &Object| {
+            let mut content = object.content.to_vec();
+            // The last one never comes as it should, so that the crossing isn't complete before the end.
+            content[0] ^= u8::from(object.name == last);
+            Aim { path: object.path(), content }
         };
         let mut aims: Vec<Aim> = cargo.objects.iter().map(aim).collect();
         aims.push(aim(&Object::new(ObjectKind::Data, pack(10, 500))));
         aims.push(aim(&Object::new(ObjectKind::Key, "a plain text".repeat(20))));
-        let other = |path: &str, content: Vec<u8>| Aim { path: path.to_owned(), content, withheld: false };
+        let other = |path: &str, content: Vec<u8>| Aim { path: path.to_owned(), content };
         aims.push(other("/manifest", cargo.manifest_text()));
         aims.push(other("/receipt", Vec::new()));
         Self { cargo, aims }

@@ -156,5 +156,4 @@ fn declares(manifest: &Manifest, name: ObjectName) -> bool {
 }
 
 #[cfg(test)]
-#[path = "evidence_tests.rs"]
 mod tests;
