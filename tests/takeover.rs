@@ -130,6 +130,16 @@ impl Booty {
         match action {
             "GetObject" => vec![at("get_object", &self.object), at("head_object", &self.object)],
             "GetObjectRetention" => vec![at("get_object_retention", &self.object)],
+            "GetObjectVersion" => {
+                let version = json!({"Bucket": vault, "Key": self.object, "VersionId": "null"});
+                vec![("s3", "get_object", version.clone()), ("s3", "head_object", version)]
+            }
+            "ListBucketVersions" => vec![("s3", "list_object_versions", json!({"Bucket": vault}))],
+            "PutObjectRetention" => {
+                let retention = json!({"Mode": "GOVERNANCE", "RetainUntilDate": "2020-01-01T00:00:00Z"});
+                let shorter = json!({"Bucket": vault, "Key": self.object, "Retention": retention});
+                vec![("s3", "put_object_retention", shorter)]
+            }
             "ListBucket" => vec![("s3", "list_objects_v2", json!({"Bucket": vault}))],
             "PutObject" => vec![put("repo/2026-11-0123456789abcdef/config"), put(&self.object)],
             _ => Vec::new(),
