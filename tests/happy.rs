@@ -7,7 +7,7 @@ use std::path::Path;
 
 use aws_sdk_ec2::types::Filter;
 use drawbridge_local::compare::compare;
-use drawbridge_tests::{Rig, digest};
+use drawbridge_tests::{Dice, Rig, digest};
 use serde_json::Value;
 
 /// A tree with everything that a restore may get wrong.
@@ -24,8 +24,7 @@ fn plant(source: &Path) {
     write("etc/n\u{e4}me", b"not ASCII\n", 0o640);
     write("log/empty", b"", 0o644);
     write("log/sparse-looking", &vec![0; 300_000], 0o644);
-    let noise: Vec<u8> = (0..3_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    write("log/noise", &noise, 0o644);
+    write("log/noise", &Dice::new(1).bytes(3_000_000), 0o644);
     fs::create_dir(source.join("empty folder")).unwrap();
     symlink("hosts", source.join("etc/link")).unwrap();
     symlink("/nowhere/at/all", source.join("etc/dangling")).unwrap();

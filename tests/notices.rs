@@ -1,7 +1,7 @@
 //! No run is lost in silence: what the topic says, heard by a queue that is subscribed to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use drawbridge_tests::{Execution, Inbox, OpenRun, Rig, invoke};
+use drawbridge_tests::{Dice, Execution, Inbox, OpenRun, Rig, invoke};
 use serde_json::{Value, json};
 
 /// How long a message may take on a busy machine.
@@ -145,18 +145,6 @@ async fn what_cannot_even_be_delivered_raises_the_alarm_and_is_kept() {
     assert_eq!((&event["detail"]["name"], &event["detail"]["status"]), (&json!(open.run), &json!("ABORTED")));
 }
 
-/// Bytes that don't compress.
-fn noise(length: usize) -> Vec<u8> {
-    let mut state = 7_u64;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    std::iter::repeat_with(&mut next).flatten().take(length).collect()
-}
-
 #[tokio::test]
 async fn a_run_of_many_times_the_usual_goes_on_and_agent_receipt_and_topic_say_so() {
     let rig = Rig::up().await;
@@ -166,7 +154,7 @@ async fn a_run_of_many_times_the_usual_goes_on_and_agent_receipt_and_topic_say_s
         let quiet = rig.agent().run(&["run"]).await.expect(0);
         assert!(!quiet.stderr.contains("the usual"), "{}", quiet.stderr);
     }
-    std::fs::write(rig.source().join("disk"), noise(11 << 20)).unwrap();
+    std::fs::write(rig.source().join("disk"), Dice::new(7).bytes(11 << 20)).unwrap();
     let told = rig.agent().run(&["run"]).await.expect(0);
     assert!(told.stderr.contains("times the usual: 11."), "{}", told.stderr);
 

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use drawbridge_local::Credentials;
 use drawbridge_local::compare::compare_mirror;
-use drawbridge_tests::{Finished, Rig, program};
+use drawbridge_tests::{Dice, Finished, Rig, program};
 
 /// A run, after which nothing of the backup machine is left but a copy of the password.
 struct Disaster {
@@ -71,8 +71,7 @@ fn plant(source: &Path) {
     for number in 0..40_u32 {
         fs::write(source.join(format!("etc/small-{number}")), number.to_string()).unwrap();
     }
-    let noise: Vec<u8> = (0..9_000_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
-    fs::write(source.join("noise"), noise).unwrap();
+    fs::write(source.join("noise"), Dice::new(1).bytes(9_000_000)).unwrap();
 }
 
 #[tokio::test]

@@ -20,6 +20,11 @@ impl Dice {
         (mixed ^ (mixed >> 31)) % if sides == 0 { 1 } else { sides }
     }
 
+    /// Bytes that don't compress.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| u8::try_from(self.throw(256)).unwrap_or_default()).collect()
+    }
+
     /// One of them.
     ///
     /// # Panics

@@ -22,5 +22,6 @@ pub use dice::Dice;
 pub use drawbridge_peers::need;
 pub use open_run::{Forward, OpenRun, digest, invoke};
 pub use operator::{GateProcess, Held, Inbox};
-pub use rig::{Rig, user_data_of};
+pub use restic::restic;
+pub use rig::{Rig, rigs_at_once, user_data_of};
 pub use run::{Execution, wait_until};

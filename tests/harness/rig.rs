@@ -195,6 +195,11 @@ impl Rig {
     }
 }
 
+/// How many rigs to have at once, where there is work for many: three a core, since most of them wait. Each takes some 400 MB.
+pub fn rigs_at_once() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get() * 3)
+}
+
 /// The user data of a box; `None` if EC2 doesn't tell it.
 pub async fn user_data_of(clients: &Clients, instance: &str) -> Option<String> {
     let attribute = clients.ec2.describe_instance_attribute().instance_id(instance);

@@ -21,6 +21,8 @@ use rand::seq::IteratorRandom;
 use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::config::repositories_below;
+use crate::digest::sha256_of;
 use crate::engine::walk;
 use crate::state_file;
 
@@ -111,18 +113,7 @@ fn describe(path: &Path, name: &Path, known: &HashMap<PathBuf, Recorded>) -> io:
     let times = (time(meta.mtime(), meta.mtime_nsec()), time(meta.ctime(), meta.ctime_nsec()));
     match known.get(name).filter(|known| known.size == meta.len() && known.times == times) {
         Some(known) => Ok(known.clone()),
-        None => Ok(Recorded { path: name.to_owned(), sha256: hash(File::open(path)?)?, size: meta.len(), times }),
-    }
-}
-
-/// The SHA-256 of everything that `reader` gives.
-pub(crate) fn hash(mut reader: impl Read) -> io::Result<Sha256Digest> {
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 256 * 1024]);
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
-            read => hasher.update(buffer.get(..read).unwrap_or_default()),
-        }
+        None => Ok(Recorded { path: name.to_owned(), sha256: sha256_of(File::open(path)?)?, size: meta.len(), times }),
     }
 }
 
@@ -188,7 +179,7 @@ fn newest(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<String
 /// Removes the records of snapshots that no repository here holds any more, and all but the newest.
 fn prune(state_dir: &Path, folder: &Path) -> io::Result<()> {
     let mut repositories = Vec::new();
-    for entry in fs::read_dir(state_dir.join("repository"))? {
+    for entry in fs::read_dir(repositories_below(state_dir))? {
         repositories.push(entry?.path().join("snapshots"));
     }
     let mut kept = 0;
@@ -207,6 +198,7 @@ fn prune(state_dir: &Path, folder: &Path) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::digest::sha256;
 
     /// A state folder with a mirror of two files, and a way to record them as a snapshot that a repository holds.
     struct Place(tempfile::TempDir);
@@ -240,7 +232,7 @@ mod tests {
         let (place, id) = (Place::new(), "ab".repeat(32));
         place.record(&id);
         assert_eq!(load(place.0.path(), &id).unwrap().len(), 2);
-        assert_eq!(place.hash_of(&id, "hosts"), hash(&b"one"[..]).unwrap());
+        assert_eq!(place.hash_of(&id, "hosts"), sha256(b"one"));
         let path = place.0.path().join("hashes").join(&id);
         let whole = fs::read_to_string(&path).unwrap();
         for damaged in [whole.replacen('3', "4", 1), whole.lines().take(2).collect(), String::new()] {
@@ -256,14 +248,14 @@ mod tests {
         // A change of which the file system knows nothing can't be made here; a record that says so can.
         let path = place.0.path().join("hashes").join(&first);
         let was = fs::read_to_string(&path).unwrap();
-        let (one, rotten) = (hash(&b"one"[..]).unwrap().to_string(), "00".repeat(32));
+        let (one, rotten) = (sha256(b"one").to_string(), "00".repeat(32));
         let (all, _) = was.trim_end().rsplit_once('\n').unwrap();
         let all = format!("{}\n", all.replace(&one, &rotten));
         fs::write(&path, format!("{all}{}\n", hex::encode(Sha256::digest(all.as_bytes())))).unwrap();
         fs::write(place.0.path().join("mirror/dns/etc/other"), "changed").unwrap();
         place.record(&second);
         assert_eq!(place.hash_of(&second, "hosts").to_string(), rotten, "it was not read again");
-        assert_eq!(place.hash_of(&second, "other"), hash(&b"changed"[..]).unwrap());
+        assert_eq!(place.hash_of(&second, "other"), sha256(b"changed"));
     }
 
     #[test]

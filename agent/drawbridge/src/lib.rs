@@ -7,6 +7,7 @@ pub mod cloud;
 pub mod commands;
 pub mod config;
 pub mod cross;
+mod digest;
 pub mod disk;
 pub mod engine;
 pub mod exit;

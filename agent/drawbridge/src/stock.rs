@@ -10,9 +10,9 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use drawbridge_wire::{Manifest, ManifestError, ManifestObject, ObjectKind, ObjectName, RepositoryId, Sha256Digest};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::digest::sha256;
 use crate::engine::health::Damage;
 use crate::engine::{EngineError, LocalRepository};
 use crate::journal::Journal;
@@ -194,5 +194,5 @@ fn hash_config(path: &Path) -> Result<(Sha256Digest, u64), StockError> {
     if size > MAX_CONFIG_BYTES {
         return Err(StockError::Config { path: path.to_path_buf(), size });
     }
-    Ok((Sha256Digest::from_bytes(Sha256::digest(&bytes).into()), size))
+    Ok((sha256(&bytes), size))
 }

@@ -1,12 +1,11 @@
 //! The seven invariants of a run, looked at from outside: EC2, S3, SSM and Step Functions themselves.
 
-use std::process::Command;
 use std::time::Duration;
 
 use drawbridge_local::compare::compare_mirror;
 use drawbridge_local::restore::restore_snapshot;
 use drawbridge_local::timeline::{Passage, task_tokens};
-use drawbridge_tests::{Execution, need};
+use drawbridge_tests::{Execution, restic};
 use jiff::Timestamp;
 
 use crate::canary;
@@ -153,19 +152,9 @@ impl Site {
         drawbridge_local::restore::fetch(&clients.s3, &self.rig().stack().vault, &prefix, &copy).await.unwrap();
         let (password, restored, mirror) =
             (self.rig().files().password_file(), room.path().join("restored"), self.rig().mirror());
-        let restic = need("restic", "restic");
-        let snapshot = self.newest_snapshot(execution);
+        let snapshot = self.rig().local_snapshots(execution).pop().expect("a good run has made a snapshot");
         let judged = tokio::task::spawn_blocking(move || {
-            let mut check = Command::new(restic);
-            check
-                .args(["check", "--read-data", "--no-cache", "--quiet", "--password-file"])
-                .arg(&password)
-                .arg("-r")
-                .arg(&copy);
-            let output = check.output().unwrap();
-            if !output.status.success() {
-                return Err(format!("restic check: {}", String::from_utf8_lossy(&output.stderr)));
-            }
+            restic(&password, &copy, &["check", "--read-data"])?;
             restore_snapshot(&copy, &password, &snapshot, &restored).map_err(|problem| problem.to_string())?;
             let compared = compare_mirror(&mirror, &restored).map_err(|problem| problem.to_string())?;
             compared.verdict().map_err(|problem| problem.to_string())
@@ -173,17 +162,6 @@ impl Site {
         if let Err(wrong) = judged.await.unwrap() {
             report.broke(2, format!("what {} left can't be restored: {wrong}", execution.name));
         }
-    }
-
-    /// The snapshot that was made last. By the file's time, which is the kernel's: the snapshot's own comes from a clock that a
-    /// fault may have set wrong.
-    fn newest_snapshot(&self, execution: &Execution) -> String {
-        let repository = execution.repository();
-        let id = repository.rsplit('-').next().unwrap();
-        let folder = self.rig().files().state_dir().join("repository").join(id).join("snapshots");
-        let made = |entry: &std::fs::DirEntry| entry.metadata().unwrap().modified().unwrap();
-        let newest = std::fs::read_dir(folder).unwrap().map(Result::unwrap).max_by_key(made);
-        newest.expect("a good run has made a snapshot").file_name().into_string().unwrap()
     }
 
     /// 5: no secret in what this run wrote. Logs are searched once, at the end.

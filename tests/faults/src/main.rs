@@ -11,6 +11,7 @@ use drawbridge_faults::matrix::singles;
 use drawbridge_faults::random::{pairs, random};
 use drawbridge_faults::site::Site;
 use drawbridge_faults::tell::Progress;
+use drawbridge_tests::rigs_at_once;
 
 /// Put faults into runs of the whole system on this machine, and see that no jump box outlives its run, that no run ends
 /// in silence, and that no verdict is good that shouldn't be.
@@ -40,13 +41,8 @@ struct Arguments {
     #[arg(long, value_name = "FILE")]
     replay: Option<PathBuf>,
     /// Local stacks at once; most cases wait more than they work
-    #[arg(long, value_name = "N", default_value_t = stacks())]
+    #[arg(long, value_name = "N", default_value_t = rigs_at_once())]
     stacks: usize,
-}
-
-/// Three a core: a stack with its emulator takes some 400 MB.
-fn stacks() -> usize {
-    std::thread::available_parallelism().map_or(2, |cores| cores.get() * 3)
 }
 
 #[tokio::main]

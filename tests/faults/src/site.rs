@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use drawbridge_local::free_port;
-use drawbridge_tests::Rig;
+use drawbridge_tests::{Dice, Rig};
 
 use crate::fault::{Caller, Case};
 use crate::planted::Planted;
@@ -66,7 +66,7 @@ impl Site {
         let watch = Watch::begin(clients.clone(), stack);
         std::fs::create_dir_all(rig.source().join("etc")).unwrap();
         std::fs::write(rig.source().join("etc/hosts"), "127.0.0.1 localhost\n").unwrap();
-        std::fs::write(rig.source().join("etc/log"), noise(200_000)).unwrap();
+        std::fs::write(rig.source().join("etc/log"), Dice::new(4).bytes(200_000)).unwrap();
         let password = std::fs::read_to_string(rig.files().password_file()).unwrap().trim().to_owned();
         let secrets = vec![
             ("the repository's password".to_owned(), password),
@@ -144,9 +144,4 @@ impl Site {
             std::fs::remove_dir_all(state).unwrap();
         }
     }
-}
-
-/// Bytes that don't compress, always the same ones.
-fn noise(bytes: u32) -> Vec<u8> {
-    (0..bytes).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect()
 }

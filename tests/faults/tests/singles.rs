@@ -5,18 +5,14 @@ use drawbridge_faults::campaign::{never_entered, play, record};
 use drawbridge_faults::matrix::singles;
 use drawbridge_faults::site::Site;
 use drawbridge_faults::tell::Progress;
-
-/// Local stacks at once.
-fn stacks() -> usize {
-    std::thread::available_parallelism().map_or(2, |cores| cores.get() * 3)
-}
+use drawbridge_tests::rigs_at_once;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_single_fault_leaves_a_box_loses_a_run_or_makes_a_false_good() {
     let mut site = Site::up().await;
     let recording = record(&mut site).await;
     let cases = singles(&recording.seen, &recording.states);
-    let table = play(Some(site), cases, stacks(), &Progress::default()).await;
+    let table = play(Some(site), cases, rigs_at_once(), &Progress::default()).await;
     let missed = never_entered(&recording.states, &table.entered);
     assert!(table.is_clean(), "{table}");
     assert!(missed.is_empty(), "no fault led into {missed:?}");

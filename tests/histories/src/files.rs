@@ -57,7 +57,7 @@ fn place(folder: &Path, dice: &mut Dice) -> PathBuf {
 fn content(dice: &mut Dice) -> Vec<u8> {
     let length = usize::try_from(dice.throw(LARGEST)).unwrap();
     if dice.throw(2) == 0 {
-        return (0..length).map(|_| dice.throw(256) as u8).collect();
+        return dice.bytes(length);
     }
     let line = format!("{} router dhcpd: lease {} renewed\n", dice.throw(1000), dice.throw(1000));
     line.into_bytes().into_iter().cycle().take(length).collect()

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use drawbridge_histories::campaign::live;
+use drawbridge_tests::rigs_at_once;
 use indicatif::ProgressBar;
 
 /// Live through many histories of a site on this machine (files that change, runs that are killed, objects that are lost or spoiled in the
@@ -19,13 +20,8 @@ struct Arguments {
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
     /// Local stacks at once
-    #[arg(long, value_name = "N", default_value_t = stacks())]
+    #[arg(long, value_name = "N", default_value_t = rigs_at_once())]
     stacks: usize,
-}
-
-/// Three a core: most of a history is waiting.
-fn stacks() -> usize {
-    std::thread::available_parallelism().map_or(2, |cores| cores.get() * 3)
 }
 
 #[tokio::main]

@@ -1,11 +1,10 @@
 //! Stock restic's word on what the vault holds.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use drawbridge_local::compare::{compare, compare_mirror};
-use drawbridge_tests::{Execution, Rig, digest, need};
+use drawbridge_tests::{Execution, Rig, digest, restic};
 
 /// What the vault has to give back.
 #[derive(Debug)]
@@ -54,21 +53,4 @@ fn named_by_their_contents(keys: &Path) -> Result<(), String> {
 pub(crate) fn names(folder: &Path) -> BTreeSet<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
-}
-
-/// Of these files of a folder the one that was made last, by the file system's clock.
-pub(crate) fn newest(folder: &Path, names: &BTreeSet<String>) -> Option<String> {
-    let made = |name: &&String| std::fs::metadata(folder.join(name)).unwrap().modified().unwrap();
-    names.iter().max_by_key(made).cloned()
-}
-
-fn restic(password: &Path, repository: &PathBuf, arguments: &[&str]) -> Result<(), String> {
-    let mut command = Command::new(need("restic", "restic"));
-    command.args(["--no-cache", "--quiet", "--password-file"]).arg(password).arg("-r").arg(repository).args(arguments);
-    let output = command.output().unwrap();
-    if output.status.success() {
-        return Ok(());
-    }
-    let said = String::from_utf8_lossy(&output.stderr);
-    Err(format!("restic {}: {}", arguments[0], said.lines().next().unwrap_or_default()))
 }

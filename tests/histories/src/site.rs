@@ -164,13 +164,11 @@ impl Site {
 
     async fn ask(&mut self, execution: &Execution) -> Result<(), String> {
         let repository = execution.repository().to_owned();
-        let id = repository.rsplit('-').next().unwrap().to_owned();
-        let local = self.rig.files().state_dir().join("repository").join(id).join("snapshots");
-        let here = oracle::names(&local);
-        let Some(snapshot) = oracle::newest(&local, &here) else {
-            return Err(format!("{} holds no snapshot", local.display()));
+        let here = self.rig.local_snapshots(execution);
+        let Some(snapshot) = here.last().cloned() else {
+            return Err(format!("the local repository of {repository} holds no snapshot"));
         };
-        let mut snapshots = here.clone();
+        let mut snapshots: BTreeSet<String> = here.iter().cloned().collect();
         snapshots.extend(self.counted.get(&repository).into_iter().flatten().cloned());
         let truth = oracle::ask(&self.rig, execution, Expected { snapshot, snapshots }).await;
         if truth.is_ok() {

@@ -8,6 +8,7 @@
 
 mod authority;
 mod builder;
+mod route;
 mod servers;
 mod tree;
 
@@ -23,6 +24,7 @@ use tempfile::TempDir;
 
 pub use authority::Authority;
 pub use builder::{KeyKind, SshdBuilder};
+pub use route::Route;
 use servers::Servers;
 
 use crate::need;

@@ -29,10 +29,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use drawbridge_peers::proxy::{Proxy, Weather};
-use drawbridge_peers::sshd::Sshd;
+use drawbridge_peers::sshd::{Route, Sshd};
 use tempfile::TempDir;
 
-use tools::{Route, Tool};
+use tools::Tool;
 use works::Work;
 
 /// The most memory that gathering may have resident, in MiB.

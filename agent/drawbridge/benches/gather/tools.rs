@@ -1,67 +1,29 @@
 //! The tools that are compared.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use drawbridge_peers::need;
-use drawbridge_peers::sshd::Sshd;
+use drawbridge_peers::sshd::Route;
 
 /// How often the memory of a running gathering is read: what it was at most, the kernel keeps.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// How a host is reached, the same for every tool.
-#[derive(Debug)]
-pub(crate) struct Route {
-    at: SocketAddr,
-    user: String,
-    identity: PathBuf,
-    known_hosts: PathBuf,
-}
-
-impl Route {
-    /// Over `at`, which leads to `sshd`.
-    pub(crate) fn new(scratch: &Path, sshd: &Sshd, at: SocketAddr) -> Self {
-        let known_hosts = scratch.join(format!("known_hosts-{}", at.port()));
-        fs::write(&known_hosts, sshd.known_as(at)).unwrap();
-        Self { at, user: sshd.user().to_owned(), identity: sshd.client_key(), known_hosts }
-    }
-
-    /// The arguments of rsync's and scp's ssh.
-    fn options(&self) -> Vec<String> {
-        let mut options = vec!["-F".to_owned(), "none".to_owned()];
-        let mut set = |option: String| options.extend(["-o".to_owned(), option]);
-        set("BatchMode=yes".to_owned());
-        set("IdentitiesOnly=yes".to_owned());
-        set(format!("IdentityFile={}", self.identity.display()));
-        set(format!("UserKnownHostsFile={}", self.known_hosts.display()));
-        set(format!("Port={}", self.at.port()));
-        if let Ok(cipher) = std::env::var("DRAWBRIDGE_BENCH_CIPHER") {
-            set(format!("Ciphers={cipher}"));
-        }
-        options
-    }
-
-    fn remote(&self, path: &Path) -> String {
-        format!("{}@{}:{}", self.user, self.at.ip(), path.display())
-    }
-
-    /// The configuration of a source that is `path` there.
-    fn config(&self, state: &Path, path: &Path) -> String {
-        format!(
-            "state_dir = {state:?}\n[repository]\npassword_file = \"password\"\n\
-             [stack]\nregion = \"eu-central-1\"\nstart = \"a\"\nsession = \"b\"\nreport = \"c\"\n\
-             [[source]]\nname = \"bench\"\nhost = \"{}\"\nport = {}\nuser = {:?}\nidentity_file = {:?}\n\
-             known_hosts = {:?}\npaths = [{path:?}]\n",
-            self.at.ip(),
-            self.at.port(),
-            self.user,
-            self.identity,
-            self.known_hosts
-        )
-    }
+/// The configuration of a source that is `path` at the end of `route`.
+fn config(route: &Route, state: &Path, path: &Path) -> String {
+    format!(
+        "state_dir = {state:?}\n[repository]\npassword_file = \"password\"\n\
+         [stack]\nregion = \"eu-central-1\"\nstart = \"a\"\nsession = \"b\"\nreport = \"c\"\n\
+         [[source]]\nname = \"bench\"\nhost = \"{}\"\nport = {}\nuser = {:?}\nidentity_file = {:?}\n\
+         known_hosts = {:?}\npaths = [{path:?}]\n",
+        route.at.ip(),
+        route.at.port(),
+        route.user,
+        route.identity,
+        route.known_hosts
+    )
 }
 
 /// What a run took.
@@ -91,7 +53,7 @@ impl Tool {
         fs::create_dir_all(&home).unwrap();
         let mut command = match self {
             Self::Ours => {
-                fs::write(home.join("drawbridge.toml"), route.config(&home.join("state"), source)).unwrap();
+                fs::write(home.join("drawbridge.toml"), config(route, &home.join("state"), source)).unwrap();
                 let mut command = Command::new(env!("CARGO_BIN_EXE_drawbridge"));
                 command.arg("--config").arg(home.join("drawbridge.toml")).arg("gather");
                 command

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::archives::{Archives, ArchivesError, From, Source};
 use crate::config::Config;
+use crate::digest::sha256_of;
 use crate::engine::Snapshot;
 use crate::exit::Exit;
 use crate::grades::{Drill, Grades, GradesError};
@@ -165,7 +166,7 @@ fn try_one(snapshot: &Snapshot, file: &Recorded, room: &Room) -> Result<(), Stri
     let entry = entry.ok_or("the snapshot does not have it")?;
     restore_one(snapshot, &entry, &room.target, NAME)?;
     let path = room.path.join(NAME);
-    let found = std::fs::File::open(&path).and_then(hashes::hash).map_err(|error| error.to_string())?;
+    let found = std::fs::File::open(&path).and_then(sha256_of).map_err(|error| error.to_string())?;
     std::fs::remove_file(&path).map_err(|error| error.to_string())?;
     if found == file.sha256 {
         return Ok(());

@@ -132,8 +132,13 @@ impl Config {
     /// The folder that holds the local repositories.
     #[must_use]
     pub fn repository_dir(&self) -> PathBuf {
-        self.state_dir.join("repository")
+        repositories_below(&self.state_dir)
     }
+}
+
+/// The folder of a state folder that holds the local repositories.
+pub(crate) fn repositories_below(state_dir: &Path) -> PathBuf {
+    state_dir.join("repository")
 }
 
 #[cfg(test)]

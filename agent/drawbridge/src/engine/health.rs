@@ -5,14 +5,14 @@
 //! opens nothing is the password's fault as long as the keys are whole.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use drawbridge_wire::{ObjectKind, ObjectName, Sha256Digest};
 use rustic_core::RusticError;
-use sha2::{Digest, Sha256};
 
-use super::{EngineError, LocalRepository, PART_BYTES, failed};
+use super::{EngineError, LocalRepository, failed};
+use crate::digest::sha256_of;
 
 /// The smallest `config` that can be one, in bytes: a nonce, a MAC, and a JSON object between them.
 const MIN_CONFIG_BYTES: u64 = 16 + 16 + 2;
@@ -143,21 +143,11 @@ fn compare_all(files: &[(Sha256Digest, PathBuf)]) -> Result<Option<Damage>, Engi
 /// # Errors
 /// When it is there and can't be read.
 pub fn compare(named: Sha256Digest, path: &Path) -> io::Result<Option<Damage>> {
-    match digest_of(path) {
+    match File::open(path).and_then(sha256_of) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Some(format!("{} is missing", path.display()))),
         Err(error) => Err(error),
         Ok(digest) if digest == named => Ok(None),
         Ok(_) => Ok(Some(format!("what {} holds is not what was written", path.display()))),
-    }
-}
-
-fn digest_of(path: &Path) -> io::Result<Sha256Digest> {
-    let (mut file, mut hasher, mut part) = (File::open(path)?, Sha256::new(), vec![0; PART_BYTES]);
-    loop {
-        match file.read(&mut part)? {
-            0 => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
-            read => hasher.update(part.get(..read).unwrap_or_default()),
-        }
     }
 }
 

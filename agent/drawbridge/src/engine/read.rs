@@ -9,10 +9,10 @@ use bytes::Bytes;
 use drawbridge_wire::{RepositoryId, Sha256Digest, Timestamp};
 use rustic_core::repofile::{BlobType, Metadata, Node, SnapshotFile};
 use rustic_core::{BlobId, IndexedFullStatus, Repository};
-use sha2::{Digest, Sha256};
 
 use super::archive::trouble;
 use super::{EngineError, LocalRepository, SnapshotInfo, describe, digest};
+use crate::digest::sha256;
 
 /// How many bytes of a file are read at once.
 pub const PART_BYTES: usize = 1024 * 1024;
@@ -200,7 +200,7 @@ impl Snapshot {
 
 /// The engine has checked that whoever wrote `bytes` had the key, and not that they are what their name says.
 fn checked(bytes: Bytes, stated: Sha256Digest, place: &str) -> Result<Piece, EngineError> {
-    if Sha256Digest::from_bytes(Sha256::digest(&bytes).into()) != stated {
+    if sha256(&bytes) != stated {
         return Err(EngineError::OtherBytes { place: place.to_owned(), piece: stated });
     }
     Ok(Piece { digest: stated, bytes })
@@ -262,9 +262,8 @@ mod tests {
 
     #[test]
     fn a_piece_that_is_not_what_its_name_says_is_refused() {
-        let digest = |bytes: &[u8]| Sha256Digest::from_bytes(Sha256::digest(bytes).into());
-        assert_eq!(checked(Bytes::from_static(b"one"), digest(b"one"), "here").unwrap().bytes, b"one".as_slice());
-        let error = checked(Bytes::from_static(b"one"), digest(b"two"), "here").unwrap_err().to_string();
-        assert!(error.contains("here holds other bytes under the name") && error.contains(&digest(b"two").to_string()));
+        assert_eq!(checked(Bytes::from_static(b"one"), sha256(b"one"), "here").unwrap().bytes, b"one".as_slice());
+        let error = checked(Bytes::from_static(b"one"), sha256(b"two"), "here").unwrap_err().to_string();
+        assert!(error.contains("here holds other bytes under the name") && error.contains(&sha256(b"two").to_string()));
     }
 }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use drawbridge_gather::folder::{Dress, Folder, dress_open};
 use drawbridge_gather::{Kind, Mtime, one_line};
 use drawbridge_wire::Sha256Digest;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
+use crate::digest::sha256;
 use crate::engine::{EngineError, EntryFacts, Snapshot, SnapshotEntry};
 
 /// How the names of files begin that aren't complete yet.
@@ -234,7 +234,7 @@ fn read_back(file: &mut File, stated: u64, pieces: &[(Sha256Digest, usize)]) -> 
     for (digest, length) in pieces {
         buffer.resize(*length, 0);
         file.read_exact(&mut buffer).map_err(unreadable)?;
-        if Sha256Digest::from_bytes(Sha256::digest(&buffer).into()) != *digest {
+        if sha256(&buffer) != *digest {
             return Err(Because::ReadBack);
         }
     }
@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     fn piece(bytes: &[u8]) -> (Sha256Digest, usize) {
-        (Sha256Digest::from_bytes(Sha256::digest(bytes).into()), bytes.len())
+        (sha256(bytes), bytes.len())
     }
 
     #[test]

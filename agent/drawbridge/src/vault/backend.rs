@@ -7,11 +7,11 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use drawbridge_wire::{ObjectKind, ObjectName, Sha256Digest, VaultRepository, object_key};
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
-use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
 
 use super::inventory::{Held, Inventory, Version};
 use super::{Vault, VaultError, Warn};
+use crate::digest::sha256;
 
 /// How much is read ahead of somebody who reads a pack from one piece to the next, in bytes: what a backup wrote together is read
 /// together, and asking S3 for each small file would take a round trip for each.
@@ -79,11 +79,16 @@ impl VaultBackend {
             self.say(name, held, held.versions.len().saturating_sub(1));
             return self.get(name, first, None);
         };
+        self.rightful(name, held, digest).map(|(_, bytes)| bytes)
+    }
+
+    /// The first version whose content has the digest, and that content.
+    fn rightful(&self, name: &ObjectName, held: &Held, digest: Sha256Digest) -> Result<(Version, Bytes), VaultError> {
         for (turn, version) in held.versions.iter().enumerate() {
             let bytes = self.get(name, version, None)?;
-            if Sha256Digest::from_bytes(Sha256::digest(&bytes).into()) == digest {
+            if sha256(&bytes) == digest {
                 self.say(name, held, turn);
-                return Ok(bytes);
+                return Ok((version.clone(), bytes));
             }
         }
         Err(VaultError::OtherBytes { key: self.key(name), versions: held.versions.len() })
@@ -99,15 +104,10 @@ impl VaultBackend {
         if let Some(version) = settled.get(name) {
             return Ok(version.clone());
         }
-        for (turn, version) in held.versions.iter().enumerate() {
-            let bytes = self.get(name, version, None)?;
-            if name.digest() == Some(Sha256Digest::from_bytes(Sha256::digest(&bytes).into())) {
-                self.say(name, held, turn);
-                settled.insert(*name, version.clone());
-                return Ok(version.clone());
-            }
-        }
-        Err(VaultError::OtherBytes { key: self.key(name), versions: held.versions.len() })
+        let unnamed = || VaultError::OtherBytes { key: self.key(name), versions: held.versions.len() };
+        let (version, _) = self.rightful(name, held, name.digest().ok_or_else(unnamed)?)?;
+        settled.insert(*name, version.clone());
+        Ok(version)
     }
 
     fn say(&self, name: &ObjectName, held: &Held, turn: usize) {

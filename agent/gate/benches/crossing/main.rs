@@ -35,10 +35,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use drawbridge_peers::proxy::{Proxy, Weather};
-use drawbridge_peers::sshd::Sshd;
+use drawbridge_peers::sshd::{Route, Sshd};
 use tempfile::TempDir;
 
-use peers::{Peer, Route};
+use peers::Peer;
 use works::Work;
 
 /// The most memory that the gate may have resident, in MiB.

@@ -1,13 +1,12 @@
 //! The tools that ours is held against.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use drawbridge_peers::need;
-use drawbridge_peers::sshd::Sshd;
+use drawbridge_peers::sshd::Route;
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
@@ -18,23 +17,6 @@ pub(crate) enum Peer {
     Rclone,
     /// `scp -r`
     Scp,
-}
-
-/// How the server is reached.
-pub(crate) struct Route {
-    at: SocketAddr,
-    user: String,
-    identity: PathBuf,
-    known_hosts: PathBuf,
-}
-
-impl Route {
-    /// Over `at`, which leads to `sshd`.
-    pub(crate) fn new(scratch: &Path, sshd: &Sshd, at: SocketAddr) -> Self {
-        let known_hosts = scratch.join(format!("known_hosts-{}", at.port()));
-        fs::write(&known_hosts, sshd.known_as(at)).unwrap();
-        Self { at, user: sshd.user().to_owned(), identity: sshd.client_key(), known_hosts }
-    }
 }
 
 impl Peer {
@@ -68,11 +50,7 @@ fn rclone(source: &Path, to: &Path, route: &Route) -> Command {
 
 fn scp(source: &Path, to: &Path, route: &Route) -> Command {
     let mut command = Command::new(need("scp", "openssh-client"));
-    command.args(["-rq", "-F", "none", "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes"]);
-    command.arg("-o").arg(format!("IdentityFile={}", route.identity.display()));
-    command.arg("-o").arg(format!("UserKnownHostsFile={}", route.known_hosts.display()));
-    command.arg("-P").arg(route.at.port().to_string()).arg(source);
-    command.arg(format!("{}@{}:{}", route.user, route.at.ip(), to.display()));
+    command.arg("-rq").args(route.options()).arg(source).arg(route.remote(to));
     command
 }
 

@@ -104,7 +104,7 @@ impl Evidence {
     /// to an earlier state knows nothing of it; the snapshots in the vault do.
     pub fn owe(&mut self, manifest: &Manifest) {
         self.owed.extend(self.seen.keys().copied());
-        self.owed.retain(|name| !declares(manifest, *name));
+        self.owe_only_beyond(manifest);
     }
 
     /// Takes an earlier run's manifest for what it says of the `unknown`, and takes these from there. Objects cross in the order of their
@@ -115,10 +115,14 @@ impl Evidence {
         match explained.iter().map(ObjectName::kind).max() {
             Some(last) if last >= ObjectKind::Index => {
                 self.owed.extend(names().filter(|name| name.kind() < last).chain(explained));
-                self.owe(manifest);
+                self.owe_only_beyond(manifest);
             }
             _ => self.spare.extend(explained),
         }
+    }
+
+    fn owe_only_beyond(&mut self, manifest: &Manifest) {
+        self.owed.retain(|name| !declares(manifest, *name));
     }
 
     /// Whether some run declared this object, as far as is known without asking.

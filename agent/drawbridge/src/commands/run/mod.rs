@@ -17,7 +17,7 @@ mod talk;
 use std::time::Duration;
 
 use drawbridge_ssh::KeyPair;
-use drawbridge_wire::{ReportAnswer, RunId, Timestamp};
+use drawbridge_wire::{ReportAnswer, RunId, Timestamp, VaultRepository};
 use tokio::task::spawn_blocking;
 
 use crate::cloud::Cloud;
@@ -86,41 +86,11 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
     record.gathered(gather(config, ui).await?);
 
     let key = KeyPair::generate()?;
-    let mut turned: Option<Turned> = None;
-    let (prepared, run, vault, heartbeat, deadline) = loop {
-        ui.stage("Backing up");
-        let prepared = in_background(config, &password, ui, turned.clone()).await?;
-        record.prepared(&prepared);
-        ui.stage("Asking for a bridge");
-        match talk::start(cloud, &prepared, key.public(), config.stack.source_cidr).await? {
-            Start::Started { run, vault, heartbeat, deadline, unusual } => {
-                if let Some(unusual) = unusual {
-                    ui.warn(&report::far_more(prepared.manifest.declared().1, unusual));
-                }
-                break (prepared, run, vault, heartbeat, deadline);
-            }
-            Start::Busy { run, until } => {
-                ui.warn(&format!("the run {run} is open, until {} at the latest", report::moment(until)));
-                return Ok(RunOutcome::Busy { until });
-            }
-            Start::TooSoon { retry_after } => {
-                ui.warn(&format!("too soon after the last run: the next may begin at {}", report::moment(retry_after)));
-                return Ok(RunOutcome::TooSoon { retry_after });
-            }
-            Start::DailyLimit { allowed, retry_after } => {
-                let at = report::moment(retry_after);
-                ui.warn(&format!(
-                    "the last 24 hours have had all the runs that the stack allows, {allowed} (MaxRunsPerDay): the next may begin at {at}"
-                ));
-                return Ok(RunOutcome::DailyLimit { retry_after });
-            }
-            Start::Turned(generation) if turned.is_some() => return Err(RunError::TurnedTwice(generation)),
-            Start::Turned(generation) => {
-                ui.note(&format!("the generation {generation} has begun, and with it a new repository"));
-                turned = Some(Turned { snapshot: prepared.backup.snapshot.clone() });
-            }
-        }
-    };
+    let Begun { prepared, run, vault, heartbeat, deadline } =
+        match begin(config, cloud, ui, record, &password, &key).await? {
+            Beginning::Begun(begun) => *begun,
+            Beginning::Later(outcome) => return Ok(outcome),
+        };
     record.opened(run.clone());
     let as_declared = prepared.counts_on.as_ref().is_none_or(|generation| *generation == vault.generation());
     if vault.id() != prepared.current.repository || !as_declared {
@@ -156,6 +126,68 @@ async fn attempt(config: &Config, cloud: &Cloud, ui: &Ui, record: &mut Record) -
         }
     }
     Ok(RunOutcome::Verified)
+}
+
+/// A run that the stack has begun, and what it is for.
+struct Begun {
+    prepared: Prepared,
+    run: RunId,
+    vault: VaultRepository,
+    heartbeat: Duration,
+    deadline: Timestamp,
+}
+
+/// What asking for a bridge comes to.
+enum Beginning {
+    Begun(Box<Begun>),
+    /// Not now.
+    Later(RunOutcome),
+}
+
+/// Backs up and asks for a bridge; once more, with a new repository, when the generation has turned.
+async fn begin(
+    config: &Config,
+    cloud: &Cloud,
+    ui: &Ui,
+    record: &mut Record,
+    password: &Secret,
+    key: &KeyPair,
+) -> Result<Beginning, RunError> {
+    let mut turned: Option<Turned> = None;
+    loop {
+        ui.stage("Backing up");
+        let prepared = in_background(config, password, ui, turned.clone()).await?;
+        record.prepared(&prepared);
+        ui.stage("Asking for a bridge");
+        match talk::start(cloud, &prepared, key.public(), config.stack.source_cidr).await? {
+            Start::Started { run, vault, heartbeat, deadline, unusual } => {
+                if let Some(unusual) = unusual {
+                    ui.warn(&report::far_more(prepared.manifest.declared().1, unusual));
+                }
+                return Ok(Beginning::Begun(Box::new(Begun { prepared, run, vault, heartbeat, deadline })));
+            }
+            Start::Busy { run, until } => {
+                ui.warn(&format!("the run {run} is open, until {} at the latest", report::moment(until)));
+                return Ok(Beginning::Later(RunOutcome::Busy { until }));
+            }
+            Start::TooSoon { retry_after } => {
+                ui.warn(&format!("too soon after the last run: the next may begin at {}", report::moment(retry_after)));
+                return Ok(Beginning::Later(RunOutcome::TooSoon { retry_after }));
+            }
+            Start::DailyLimit { allowed, retry_after } => {
+                let at = report::moment(retry_after);
+                ui.warn(&format!(
+                    "the last 24 hours have had all the runs that the stack allows, {allowed} (MaxRunsPerDay): the next may begin at {at}"
+                ));
+                return Ok(Beginning::Later(RunOutcome::DailyLimit { retry_after }));
+            }
+            Start::Turned(generation) if turned.is_some() => return Err(RunError::TurnedTwice(generation)),
+            Start::Turned(generation) => {
+                ui.note(&format!("the generation {generation} has begun, and with it a new repository"));
+                turned = Some(Turned { snapshot: prepared.backup.snapshot.clone() });
+            }
+        }
+    }
 }
 
 async fn in_background(

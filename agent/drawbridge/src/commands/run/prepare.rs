@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 use drawbridge_wire::{Generation, Manifest, Sha256Digest};
-use sha2::{Digest, Sha256};
 
 use super::after;
 use super::error::RunError;
 use super::open::{Turned, open};
 use crate::config::Config;
+use crate::digest;
 use crate::engine::{BackupSummary, EngineError, LocalRepository, measure};
 use crate::gather::{Origins, in_one_line};
 use crate::hashes;
@@ -82,7 +82,7 @@ fn back_up(config: &Config, ui: &Ui, current: &Current, repository: &LocalReposi
     let journal = journal.filter(|journal| !journal.is_empty());
     let manifest = stock.manifest(journal.as_ref()).map_err(StockError::from)?;
     let bytes = Bytes::from(serde_json::to_vec(&manifest).map_err(RunError::Manifest)?);
-    let sha256 = Sha256Digest::from_bytes(Sha256::digest(&bytes).into());
+    let sha256 = digest::sha256(&bytes);
     let counts_on = journal.and_then(|_| current.vault.as_ref().map(drawbridge_wire::VaultRepository::generation));
     Ok(Prepared { current: current.clone(), backup, stock, manifest, bytes, sha256, counts_on })
 }
