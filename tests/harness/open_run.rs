@@ -49,24 +49,24 @@ pub fn digest(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest::from_bytes(Sha256::digest(bytes).into())
 }
 
-/// Small objects of every kind, as far as a gate can tell.
-fn objects() -> Vec<(ObjectName, Vec<u8>)> {
-    let mut objects = vec![(ObjectName::CONFIG, ciphertext(9, 155))];
-    let kinds = [ObjectKind::Key, ObjectKind::Data, ObjectKind::Data, ObjectKind::Index, ObjectKind::Snapshot];
-    for (number, kind) in (0..).zip(kinds) {
-        let contents = match kind {
-            ObjectKind::Key => key(number),
-            ObjectKind::Data => pack(number, 1000),
-            _ => ciphertext(number, 1000),
-        };
-        objects.push((ObjectName::hashed(kind, digest(&contents)).unwrap(), contents));
-    }
+/// Small objects of every kind, as far as a gate can tell; so many of them packs.
+fn objects(packs: u64) -> Vec<(ObjectName, Vec<u8>)> {
+    let hashed = |kind, contents: Vec<u8>| (ObjectName::hashed(kind, digest(&contents)).unwrap(), contents);
+    let mut objects = vec![(ObjectName::CONFIG, ciphertext(9, 155)), hashed(ObjectKind::Key, key(0))];
+    objects.extend((0..packs).map(|number| hashed(ObjectKind::Data, pack(number, 1000))));
+    objects.push(hashed(ObjectKind::Index, ciphertext(1, 999)));
+    objects.push(hashed(ObjectKind::Snapshot, ciphertext(2, 998)));
     objects
 }
 
 impl OpenRun {
     /// Asks `start` for a run and waits until its gate listens.
     pub async fn begin(rig: &Rig) -> Self {
+        Self::with_packs(rig, 2).await
+    }
+
+    /// As [`OpenRun::begin`], with so many packs among what it declares.
+    pub async fn with_packs(rig: &Rig, packs: u64) -> Self {
         // One run after another may be opened by hand.
         let folder = tempfile::Builder::new().prefix("by-hand-").tempdir_in(rig.folder()).unwrap().keep();
         for key in ["key", "other-key"] {
@@ -74,7 +74,7 @@ impl OpenRun {
             let arguments = ["-q", "-t", "ed25519", "-N", "", "-f"];
             assert!(Command::new(keygen).args(arguments).arg(folder.join(key)).status().unwrap().success());
         }
-        let objects = objects();
+        let objects = objects(packs);
         let entry = |(name, contents): &(ObjectName, Vec<u8>)| match name.digest() {
             Some(_) => ManifestObject::hashed(*name, contents.len() as u64, true),
             None => ManifestObject::config(digest(contents), contents.len() as u64, true),

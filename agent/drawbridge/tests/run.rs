@@ -5,6 +5,7 @@ mod support;
 
 use std::fs;
 
+use drawbridge_peers::need;
 use drawbridge_wire::{Ceiling, Failure, Report, StartAnswer, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -35,6 +36,20 @@ async fn a_run_ends_verified_and_an_unchanged_second_one_carries_little_more_tha
     for text in [&first.out, &first.err, &second.out, &second.err, &site.stack.everything_said()] {
         assert!(!text.contains("canary") && !text.contains("PRIVATE KEY"), "{text}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_a_clock_that_was_ahead_stays_the_latest_and_every_run_says_so() {
+    let site = Site::new().await;
+    let faketime = need("faketime", "faketime");
+    let tomorrow = site.spawn_under(&[faketime.to_str().unwrap(), "-f", "+1d"], &["run"]);
+    let ended = site.wait(tomorrow).await;
+    ended.assert(0, "verified at rest");
+    assert!(!ended.err.contains("ahead"), "{}", ended.err);
+    for _ in 0..2 {
+        site.run().await.assert(0, "this machine's clock was ahead then");
+    }
+    site.assert_vault_is_whole();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,6 +28,9 @@ struct Arguments {
     /// List the singles instead of playing them
     #[arg(long)]
     list: bool,
+    /// Each of them so many times, to find what breaks seldom
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    times: usize,
     /// N runs with the faults of two singles each
     #[arg(long, value_name = "N")]
     pairs: Option<u64>,
@@ -67,6 +70,7 @@ async fn main() -> ExitCode {
                 cases.iter().for_each(|case| println!("{}", case.name));
                 return ExitCode::SUCCESS;
             }
+            let cases = cases.iter().flat_map(|case| std::iter::repeat_n(case.clone(), arguments.times)).collect();
             play(Some(site), cases, arguments.stacks, &progress).await
         }
     };

@@ -17,6 +17,15 @@ pub struct Progress {
     bar: OnceLock<ProgressBar>,
     played: AtomicUsize,
     cases: AtomicUsize,
+    only_broken: bool,
+}
+
+impl Progress {
+    /// Without a terminal, tells only of cases that broke something: the rest would bury them.
+    #[must_use]
+    pub fn of_what_breaks() -> Self {
+        Self { only_broken: true, ..Self::default() }
+    }
 }
 
 impl Tell for Progress {
@@ -46,6 +55,7 @@ impl Tell for Progress {
                     bar.println(line);
                 }
             }
+            None if self.only_broken && report.broken.is_empty() => {}
             None => println!("{number:>4}/{all} {line}"),
         }
         for broken in &report.broken {

@@ -12,7 +12,7 @@ async fn no_single_fault_leaves_a_box_loses_a_run_or_makes_a_false_good() {
     let mut site = Site::up().await;
     let recording = record(&mut site).await;
     let cases = singles(&recording.seen, &recording.states);
-    let table = play(Some(site), cases, rigs_at_once(), &Progress::default()).await;
+    let table = play(Some(site), cases, rigs_at_once(), &Progress::of_what_breaks()).await;
     let missed = never_entered(&recording.states, &table.entered);
     assert!(table.is_clean(), "{table}");
     assert!(missed.is_empty(), "no fault led into {missed:?}");

@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`sshd`] | OpenSSH's own server on loopback addresses |
 //! | [`proxy`] | a TCP proxy that delays, cuts off, stalls and counts |
+//! | [`crates`] | programs from crates.io |
 //! | [`objects`] | what a gate takes for a repository's objects |
 //! | [`hostile`] | an SFTP server that lies, behind a real sshd |
 #![allow(
@@ -15,6 +16,7 @@
     reason = "a test stops at what isn't there"
 )]
 
+pub mod crates;
 pub mod hostile;
 pub mod objects;
 pub mod proxy;

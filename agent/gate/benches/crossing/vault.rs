@@ -1,12 +1,10 @@
 //! An S3 on this disk: the program `s3s-fs` in a process of its own, so that its work is neither the agent's nor the gate's.
-//!
-//! It is installed below the target folder once. As a dependency of the workspace it would change features of crates that the AWS
-//! SDK is built on, and thereby have everything compiled anew for everybody.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use drawbridge_peers::crates::Program;
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
@@ -18,7 +16,8 @@ use crate::common::{LOOPBACK, SOON};
 pub(crate) const BUCKET: &str = "vault";
 
 /// The newest version that the workspace's Rust compiles.
-const VERSION: &str = "=0.14.1";
+const S3S_FS: Program =
+    Program { name: "s3s-fs", package: "s3s-fs", version: "0.14.1", arguments: &["--features", "binary"] };
 
 /// A running server. Dropping it ends it.
 pub(crate) struct Vault {
@@ -28,17 +27,7 @@ pub(crate) struct Vault {
 
 /// The path of the program, which is installed if need be.
 pub(crate) fn installed() -> PathBuf {
-    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("s3s-fs");
-    let program = root.join("bin/s3s-fs");
-    if !program.is_file() {
-        eprintln!("installing s3s-fs {VERSION} in {}", root.display());
-        let mut install = std::process::Command::new(env!("CARGO"));
-        install.args(["install", "--quiet", "--locked", "--features", "binary", "--version", VERSION, "s3s-fs"]);
-        // The workspace's own settings are no business of another program's build.
-        let status = install.arg("--root").arg(&root).current_dir(std::env::temp_dir()).status().unwrap();
-        assert!(status.success(), "cargo install s3s-fs: {status}");
-    }
-    program
+    S3S_FS.below(Path::new(env!("CARGO_TARGET_TMPDIR")))
 }
 
 impl Vault {

@@ -6,6 +6,7 @@ use drawbridge_wire::{Generation, Manifest, Sha256Digest};
 use super::after;
 use super::error::RunError;
 use super::open::{Turned, open};
+use super::report::made_later;
 use crate::config::Config;
 use crate::digest;
 use crate::engine::{BackupSummary, EngineError, LocalRepository, measure};
@@ -65,6 +66,9 @@ fn back_up(config: &Config, ui: &Ui, current: &Current, repository: &LocalReposi
         Err(error) => return Err(repository.diagnose(error)?.into()),
     };
     transfer.finish();
+    if let Some(later) = repository.snapshots()?.pop().filter(|last| last.id != backup.snapshot) {
+        ui.warn(&made_later(&later, &backup.snapshot));
+    }
     // What a drill compares with; a backup is as good without.
     if let Err(error) = hashes::record(&config.state_dir, &mirror, &backup.snapshot) {
         ui.warn(&in_one_line(&error));

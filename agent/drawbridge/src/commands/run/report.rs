@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::error::RunError;
 use super::prepare::Prepared;
 use crate::config::Config;
+use crate::engine::SnapshotInfo;
 use crate::exit::Exit;
 use crate::gather::{Gathered, SourceRecords, SourceState, Troubles, in_one_line};
 use crate::grades::{Grades, Passed};
@@ -15,8 +16,10 @@ use crate::history::{LastRun, RunOutcome};
 use crate::stale::stale;
 use crate::ui::{Ui, human_bytes};
 
-/// How many digits of a snapshot's id people need.
-const SHORT_ID: usize = 8;
+/// As much of a snapshot's id as people need; restic shows and takes as much.
+fn short(id: &str) -> &str {
+    id.get(..8).unwrap_or(id)
+}
 
 /// What is said of a run that the stack let through and flagged: it declared far more bytes than usual.
 pub(super) fn far_more(declared: u64, Unusual { usual_bytes }: Unusual) -> String {
@@ -25,6 +28,15 @@ pub(super) fn far_more(declared: u64, Unusual { usual_bytes }: Unusual) -> Strin
         "this run carries {times} times the usual: {declared} where {} are usual; it goes on, and the operator is told. If nobody \
          expects that, `drawbridge diff` shows what has changed",
         human_bytes(usual_bytes)
+    )
+}
+
+/// What is said when a clock was ahead once: restic and everybody else take the latest time for the latest snapshot.
+pub(super) fn made_later(later: &SnapshotInfo, made: &str) -> String {
+    let (later, at, made) = (short(&later.id), moment(later.time), short(made));
+    format!(
+        "the snapshot {later} says that it was made at {at}, after the one of this run: this machine's clock was ahead then, or is \
+         behind now. `latest` means {later} and not {made} until that time has come; restore {made} by its name"
     )
 }
 
@@ -166,7 +178,7 @@ impl fmt::Display for Summary<'_> {
                     writeln!(f, "  run       {run}")?;
                 }
                 let id = last.snapshot.as_deref().unwrap_or_default();
-                let id = id.get(..SHORT_ID).unwrap_or(id);
+                let id = short(id);
                 writeln!(f, "  snapshot  {id}: {files} files, {}", human_bytes(*file_bytes))?;
                 write!(f, "  crossed   {} objects, {}", last.objects, human_bytes(last.bytes))?;
             }
