@@ -24,6 +24,12 @@ pub struct Count {
     pub none: usize,
 }
 
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} good, {} bad, {} without a verdict", self.good, self.bad, self.none)
+    }
+}
+
 /// A verdict that stock restic doesn't agree with.
 #[derive(Debug)]
 pub struct Disagreement {
@@ -81,6 +87,16 @@ pub async fn live(seeds: impl Iterator<Item = u64>, stacks: usize, bar: &Progres
     result.into_inner().unwrap()
 }
 
+/// Above the bar on a terminal, a plain line elsewhere.
+#[allow(clippy::print_stdout, reason = "where the result goes")]
+fn tell(bar: &ProgressBar, line: &str) {
+    if bar.is_hidden() {
+        println!("{line}");
+    } else {
+        bar.println(line);
+    }
+}
+
 async fn work(queue: &Mutex<VecDeque<u64>>, result: &Mutex<Result>, bar: &ProgressBar) {
     let mut site: Option<Site> = None;
     loop {
@@ -102,7 +118,7 @@ async fn work(queue: &Mutex<VecDeque<u64>>, result: &Mutex<Result>, bar: &Progre
                 result.count.good += count.good;
                 result.count.bad += count.bad;
                 result.count.none += count.none;
-                bar.println(format!("history {seed}: {count:?}, {} disagreements", disagreements.len()));
+                tell(bar, &format!("history {seed}: {count}, {} disagreements", disagreements.len()));
                 result.disagreements.extend(disagreements);
                 result
             }
