@@ -105,7 +105,7 @@ fn measure(work: &Work, trip: u64, rounds: usize, scratch: &Path, sshd: &Sshd) {
                     ran.seconds
                 }
                 Tool::Peer(Peer::Scp) if sampled => continue,
-                Tool::Peer(peer) => peer.run(&work.source, scratch, &route),
+                Tool::Peer(peer) => peer.run(&work.source, work.has_many_files(), scratch, &route),
             };
             eprintln!("round {} rtt_ms={trip} {tool:?}: {took:.3}", work.name);
             seconds.entry(tool).or_default().push(took);
@@ -113,7 +113,7 @@ fn measure(work: &Work, trip: u64, rounds: usize, scratch: &Path, sshd: &Sshd) {
     }
     if sampled {
         let (part, times) = work.sample();
-        let took = Peer::Scp.run(&part, scratch, &route) * times;
+        let took = Peer::Scp.run(&part, true, scratch, &route) * times;
         println!("note {} rtt_ms={trip} scp= is {times:.1} times what one of its folders took, once", work.name);
         seconds.insert(Tool::Peer(Peer::Scp), vec![took]);
     }
