@@ -8,6 +8,8 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use drawbridge_peers::need;
@@ -170,19 +172,24 @@ async fn no_password_is_ever_in_an_argument_or_in_the_environment() {
     ] {
         let child = site.spawn(arguments);
         let pid = child.id().unwrap();
-        let watch = std::thread::spawn(move || {
-            let (mut looks, mut seen) = (0, Vec::new());
-            loop {
-                let shown = shown(pid);
-                if shown.is_empty() {
-                    return (looks, seen);
+        let over = Arc::new(AtomicBool::new(false));
+        let watch = std::thread::spawn({
+            let over = Arc::clone(&over);
+            move || {
+                let (mut looks, mut seen) = (0, Vec::new());
+                while !over.load(Ordering::Relaxed) {
+                    let shown = shown(pid);
+                    // Nothing is shown while a program gives way to another one, and when it has ended.
+                    looks += usize::from(!shown.is_empty());
+                    seen.extend(shown);
+                    std::thread::sleep(Duration::from_millis(5));
                 }
-                looks += 1;
-                seen.extend(shown);
-                std::thread::sleep(Duration::from_millis(5));
+                (looks, seen)
             }
         });
-        site.wait(child).await.assert(0, "");
+        let ended = site.wait(child).await;
+        over.store(true, Ordering::Relaxed);
+        ended.assert(0, "");
         let (looks, seen) = watch.join().unwrap();
         let seen = String::from_utf8_lossy(&seen);
         assert!(looks > 3 && seen.contains("--config"), "{arguments:?}");

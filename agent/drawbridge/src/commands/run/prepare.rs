@@ -66,7 +66,9 @@ fn back_up(config: &Config, ui: &Ui, current: &Current, repository: &LocalReposi
         Err(error) => return Err(repository.diagnose(error)?.into()),
     };
     transfer.finish();
-    if let Some(later) = repository.snapshots()?.pop().filter(|last| last.id != backup.snapshot) {
+    // Whether an earlier snapshot is damaged is found, and mended, where what crosses is looked at.
+    let latest = repository.snapshots().ok().and_then(|mut snapshots| snapshots.pop());
+    if let Some(later) = latest.filter(|latest| latest.id != backup.snapshot) {
         ui.warn(&made_later(&later, &backup.snapshot));
     }
     // What a drill compares with; a backup is as good without.
