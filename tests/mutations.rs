@@ -50,7 +50,9 @@ fn sources(root: &Path, target: &str) -> Vec<PathBuf> {
         }
         "test" => {
             let all = crates.iter().flat_map(|folder| folder.read_dir().unwrap()).map(|entry| entry.unwrap().path());
-            let folders = all.map(|folder| folder.join("tests")).chain([root.join("tests")]);
+            let folders = all
+                .map(|folder| folder.join("tests"))
+                .chain(["tests", "tests/faults/tests"].map(|path| root.join(path)));
             folders.flat_map(|folder| [folder.join(format!("{name}.rs")), folder.join(name)]).collect()
         }
         _ => panic!("{target} is no target"),
