@@ -25,8 +25,6 @@ pub trait Tell: Sync {
     fn begin(&self, cases: usize);
     /// One was played.
     fn played(&self, case: &Case, report: &Report);
-    /// One was played and proved nothing; it is played again.
-    fn in_vain(&self, case: &Case, report: &Report);
 }
 
 /// What a clean run calls, and the states that there are.
@@ -75,12 +73,30 @@ async fn work(site: Option<Site>, queue: &Mutex<VecDeque<Case>>, table: &Mutex<T
     let mut site = site;
     loop {
         let Some(case) = queue.lock().unwrap().pop_front() else { break };
-        let mut report = play_one(&mut site, &case).await;
-        if report.proves_nothing() {
-            tell.in_vain(&case, &report);
-            table.lock().unwrap().add_vain(&case, &report);
-            report = play_one(&mut site, &case).await;
-        }
+        let mut here = match site.take() {
+            Some(site) => site,
+            None => Site::up().await,
+        };
+        // On a task of its own, so that what stops the case doesn't stop the rest.
+        let played: JoinHandle<(Site, Report)> = tokio::spawn({
+            let case = case.clone();
+            async move {
+                let report = here.play(&case).await;
+                (here, report)
+            }
+        });
+        let abort = played.abort_handle();
+        let report = match tokio::time::timeout(CASE_LIMIT, played).await {
+            Ok(Ok((back, report))) => {
+                site = Some(back);
+                report
+            }
+            Ok(Err(stopped)) => failed(&format!("the rig stopped: {stopped}")),
+            Err(_) => {
+                abort.abort();
+                failed("the case did not end")
+            }
+        };
         let file = if report.broken.is_empty() { None } else { Some(keep(&case)) };
         tell.played(&case, &report);
         table.lock().unwrap().add(&case, &report, file);
@@ -89,34 +105,6 @@ async fn work(site: Option<Site>, queue: &Mutex<VecDeque<Case>>, table: &Mutex<T
         // Reads files, and takes the stack down, which waits for its processes.
         let searched = tokio::task::spawn_blocking(move || site.secrets_in_logs()).await.unwrap();
         table.lock().unwrap().add_secrets(searched);
-    }
-}
-
-/// Plays a case on `site`, or on a new one if that is gone; it is gone afterwards when the case stopped the rig.
-async fn play_one(site: &mut Option<Site>, case: &Case) -> Report {
-    let mut here = match site.take() {
-        Some(site) => site,
-        None => Site::up().await,
-    };
-    // On a task of its own, so that what stops the case doesn't stop the rest.
-    let played: JoinHandle<(Site, Report)> = tokio::spawn({
-        let case = case.clone();
-        async move {
-            let report = here.play(&case).await;
-            (here, report)
-        }
-    });
-    let abort = played.abort_handle();
-    match tokio::time::timeout(CASE_LIMIT, played).await {
-        Ok(Ok((back, report))) => {
-            *site = Some(back);
-            report
-        }
-        Ok(Err(stopped)) => failed(&format!("the rig stopped: {stopped}")),
-        Err(_) => {
-            abort.abort();
-            failed("the case did not end")
-        }
     }
 }
 

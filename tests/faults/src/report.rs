@@ -65,13 +65,6 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether no invariant was broken, but the case didn't go as it has to: a fault that didn't strike, a run that took too long on a busy
-    /// machine. Nothing is known then, and the case is to be played again.
-    #[must_use]
-    pub fn proves_nothing(&self) -> bool {
-        !self.broken.is_empty() && self.broken.iter().all(|broken| broken.invariant == 0)
-    }
-
     /// Notes something that must never be.
     pub fn broke(&mut self, invariant: u8, what: impl Into<String>) {
         self.broken.push(Broken { invariant, what: what.into() });

@@ -18,7 +18,6 @@ pub struct Table {
     past_end: i64,
     swept: usize,
     broken: Vec<(String, Vec<Broken>, Option<PathBuf>)>,
-    vain: Vec<(String, Vec<Broken>)>,
     /// Every state that was entered.
     pub entered: BTreeSet<String>,
     /// How long it took.
@@ -43,23 +42,12 @@ impl Table {
         }
     }
 
-    /// Adds a case that is played again, because this time it proved nothing.
-    pub fn add_vain(&mut self, case: &Case, report: &Report) {
-        self.vain.push((case.name.clone(), report.broken.clone()));
-    }
-
     /// Adds secrets that were found in a stack's logs.
     pub fn add_secrets(&mut self, found: Vec<String>) {
         let broken: Vec<Broken> = found.into_iter().map(|what| Broken { invariant: 5, what }).collect();
         if !broken.is_empty() {
             self.broken.push(("the logs of a whole stack".to_owned(), broken, None));
         }
-    }
-
-    /// How many cases were played again.
-    #[must_use]
-    pub const fn in_vain(&self) -> usize {
-        self.vain.len()
     }
 
     /// Whether nothing was broken.
@@ -87,25 +75,18 @@ impl fmt::Display for Table {
             self.broken.iter().map(|(_, broken, _)| broken.iter().filter(|b| b.invariant > 0).count()).sum();
         writeln!(f, "{:<42} {broken:>6}", "invariants broken")?;
         writeln!(f, "{:<42} {:>5.0}s", "took", self.seconds)?;
-        writeln!(f, "{:<42} {:>6}", "cases played again, having proved nothing", self.vain.len())?;
-        for (name, broken) in &self.vain {
-            writeln!(f, "  {name}")?;
-            write_broken(f, broken)?;
-        }
         for (name, broken, file) in &self.broken {
             writeln!(f, "\n{name}")?;
-            write_broken(f, broken)?;
+            for Broken { invariant, what } in broken {
+                match invariant {
+                    0 => writeln!(f, "  {what}")?,
+                    number => writeln!(f, "  invariant {number}: {what}")?,
+                }
+            }
             if let Some(file) = file {
                 writeln!(f, "  again: cargo faults --replay {}", file.display())?;
             }
         }
         Ok(())
     }
-}
-
-fn write_broken(f: &mut fmt::Formatter<'_>, broken: &[Broken]) -> fmt::Result {
-    broken.iter().try_for_each(|Broken { invariant, what }| match invariant {
-        0 => writeln!(f, "  {what}"),
-        number => writeln!(f, "  invariant {number}: {what}"),
-    })
 }

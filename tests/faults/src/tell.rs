@@ -26,19 +26,6 @@ impl Progress {
     pub fn of_what_breaks() -> Self {
         Self { only_broken: true, ..Self::default() }
     }
-
-    fn tell_broken(&self, report: &Report) {
-        for broken in &report.broken {
-            self.line(format!("       {} {}", broken.invariant, broken.what));
-        }
-    }
-
-    fn line(&self, line: String) {
-        match self.bar.get() {
-            Some(bar) => bar.println(line),
-            None => println!("{line}"),
-        }
-    }
 }
 
 impl Tell for Progress {
@@ -71,11 +58,12 @@ impl Tell for Progress {
             None if self.only_broken && report.broken.is_empty() => {}
             None => println!("{number:>4}/{all} {line}"),
         }
-        self.tell_broken(report);
-    }
-
-    fn in_vain(&self, case: &Case, report: &Report) {
-        self.line(format!("again  {:>5.1}s {:?}  {}", report.seconds, report.outcomes, case.name));
-        self.tell_broken(report);
+        for broken in &report.broken {
+            let line = format!("       {} {}", broken.invariant, broken.what);
+            match self.bar.get() {
+                Some(bar) => bar.println(line),
+                None => println!("{line}"),
+            }
+        }
     }
 }

@@ -7,9 +7,6 @@ use drawbridge_faults::site::Site;
 use drawbridge_faults::tell::Progress;
 use drawbridge_tests::rigs_at_once;
 
-/// How many cases may have to be played again. Each needs something to take far longer than it does on a machine that does nothing else.
-const SELDOM: usize = 5;
-
 #[tokio::test(flavor = "multi_thread")]
 async fn no_single_fault_leaves_a_box_loses_a_run_or_makes_a_false_good() {
     let mut site = Site::up().await;
@@ -17,6 +14,6 @@ async fn no_single_fault_leaves_a_box_loses_a_run_or_makes_a_false_good() {
     let cases = singles(&recording.seen, &recording.states);
     let table = play(Some(site), cases, rigs_at_once(), &Progress::of_what_breaks()).await;
     let missed = never_entered(&recording.states, &table.entered);
-    assert!(table.is_clean() && table.in_vain() <= SELDOM, "{table}");
+    assert!(table.is_clean(), "{table}");
     assert!(missed.is_empty(), "no fault led into {missed:?}");
 }
